@@ -1,0 +1,1 @@
+//! Apex source: parser, syntax errors, highlighting. Imports nothing of ours.

@@ -1,0 +1,3 @@
+//! Org health: checks over the catalogue, findings, score.
+
+pub mod rules;

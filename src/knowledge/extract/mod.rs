@@ -1,0 +1,1 @@
+//! Text of a document, read in a confined child process.

@@ -1,0 +1,3 @@
+//! Uploaded documents: extraction, passages, search.
+
+pub mod extract;

@@ -1,0 +1,3 @@
+//! The `vynos` command.
+
+fn main() {}

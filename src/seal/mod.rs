@@ -1,0 +1,1 @@
+//! Keys, envelope, record, stream and page sealing, keyed hashes.

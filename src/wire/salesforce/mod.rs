@@ -1,0 +1,1 @@
+//! OAuth, REST, Tooling and SOAP Metadata API.

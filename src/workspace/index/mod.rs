@@ -1,0 +1,1 @@
+//! Sealed full-text index.

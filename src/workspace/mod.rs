@@ -1,0 +1,3 @@
+//! The tenant: its handle, door, audited change, blobs, index.
+
+pub mod index;
