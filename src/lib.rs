@@ -8,6 +8,7 @@
 pub mod apex;
 pub mod clock;
 pub mod egress;
+pub mod identity;
 pub mod ids;
 pub mod insights;
 pub mod knowledge;

@@ -1,0 +1,170 @@
+//! Accounts: who a person is on this instance.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::control::{Control, ControlTx};
+use super::{IdentityError, password};
+use crate::ids::AccountId;
+use crate::seal::Secret;
+use crate::store::{Read, StoreError, Table};
+
+pub const ACCOUNTS: Table<AccountId, Account> = Table::new("accounts", 1);
+/// Lower-case address -> account.
+pub const ADDRESSES: Table<String, AccountId> = Table::new("addresses", 1);
+
+/// A person.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Account {
+    pub email: Email,
+    pub name: String,
+    /// PHC string of argon2id; `None` while no password is set.
+    pub password: Option<String>,
+    /// May administer the instance, never see the contents of a workspace they are not a member of.
+    pub operator: bool,
+    pub state: AccountState,
+    pub created: Timestamp,
+    #[serde(default)]
+    pub theme: Theme,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountState {
+    Active,
+    Suspended,
+}
+
+/// The look a person chose; `System` follows the browser.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Theme {
+    Dark,
+    Light,
+    #[default]
+    System,
+}
+
+impl Theme {
+    /// As written in `<html data-theme>`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dark => "dark",
+            Self::Light => "light",
+            Self::System => "system",
+        }
+    }
+}
+
+/// An e-mail address as typed; compared without regard to case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Email(String);
+
+impl Email {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The form that look-ups use.
+    pub fn key(&self) -> String {
+        self.0.to_lowercase()
+    }
+}
+
+impl fmt::Display for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Email {
+    type Err = IdentityError;
+
+    /// Accepts what mail servers accept in practice: one `@`, a host with a dot or `localhost`, no spaces
+    /// or control characters, at most 254 bytes (RFC 5321).
+    fn from_str(text: &str) -> Result<Self, IdentityError> {
+        let text = text.trim();
+        let host =
+            text.split_once('@').filter(|(name, host)| !name.is_empty() && !host.contains('@')).map(|p| p.1);
+        let plain =
+            text.chars().all(|c| !c.is_whitespace() && !c.is_control() && !"<>\",;:\\()[]".contains(c));
+        match host {
+            Some(host)
+                if plain
+                    && text.len() <= 254
+                    && (host == "localhost" || host.split('.').filter(|p| !p.is_empty()).count() > 1)
+                    && !host.starts_with('.')
+                    && !host.ends_with('.') =>
+            {
+                Ok(Self(text.to_owned()))
+            }
+            _ => Err(IdentityError::Invalid("Enter an e-mail address like name@company.com.".into())),
+        }
+    }
+}
+
+/// A name as shown to others: trimmed, 1 to 100 characters, no control characters.
+pub fn display_name(text: &str) -> Result<String, IdentityError> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > 100 || text.chars().any(char::is_control) {
+        return Err(IdentityError::Invalid("Enter a name of 1 to 100 characters.".into()));
+    }
+    Ok(text.to_owned())
+}
+
+/// What is needed for a new account; the password is hashed before the transaction begins.
+pub struct NewAccount {
+    pub email: Email,
+    pub name: String,
+    pub password_hash: String,
+    pub operator: bool,
+}
+
+impl Control {
+    /// Parses the form and hashes the password (about 50 ms: call it on a blocking thread).
+    pub fn prepare_account(
+        email: &str,
+        name: &str,
+        secret: &Secret,
+        operator: bool,
+    ) -> Result<NewAccount, IdentityError> {
+        let (email, name) = (email.parse::<Email>()?, display_name(name)?);
+        password::check_strength(secret, &[email.as_str(), &name])?;
+        Ok(NewAccount { email, name, password_hash: password::hash(secret)?, operator })
+    }
+
+    /// Adds an account inside a change.
+    pub fn insert_account(&self, tx: &mut ControlTx, new: NewAccount) -> Result<AccountId, IdentityError> {
+        if tx.has(&ADDRESSES, &new.email.key())? {
+            return Err(IdentityError::AddressTaken);
+        }
+        let id = AccountId::new(self.clock(), self.random());
+        tx.put(&ADDRESSES, &new.email.key(), &id)?;
+        let account = Account {
+            email: new.email,
+            name: new.name,
+            password: Some(new.password_hash),
+            operator: new.operator,
+            state: AccountState::Active,
+            created: self.clock().now(),
+            theme: Theme::System,
+        };
+        tx.put(&ACCOUNTS, &id, &account)?;
+        Ok(id)
+    }
+
+    pub fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        self.read()?.get(&ACCOUNTS, &id)
+    }
+
+    /// The account of an address, with its id.
+    pub fn account_by_address(&self, email: &Email) -> Result<Option<(AccountId, Account)>, StoreError> {
+        let read = self.read()?;
+        let Some(id) = read.get(&ADDRESSES, &email.key())? else { return Ok(None) };
+        Ok(read.get(&ACCOUNTS, &id)?.map(|account| (id, account)))
+    }
+}

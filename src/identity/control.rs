@@ -1,0 +1,147 @@
+//! The control file: everything that is not inside one workspace. Every change to it goes through
+//! [`Control::change`], which adds the line to its audit chain in the same commit.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::clock::{Clock, Random};
+use crate::ids::{RequestId, WorkspaceId};
+use crate::seal::{DataKey, SubKey, Use};
+use crate::store::audit::{self, Action, Actor, Entry};
+use crate::store::{File, Snapshot, StoreError, Tx};
+
+/// Memory for cached pages of the control file, in bytes.
+const CACHE: usize = 4 << 20;
+
+/// The open control file with its keys. Cheap to clone.
+#[derive(Clone)]
+pub struct Control(Arc<Inner>);
+
+struct Inner {
+    file: File,
+    lookups: SubKey,
+    records: SubKey,
+    audit: SubKey,
+    clock: Clock,
+    random: Random,
+}
+
+/// The transaction of a control change.
+pub type ControlTx = Tx;
+
+impl Control {
+    /// Makes `path`, sealed under `key`.
+    pub fn create(path: &Path, key: &DataKey, clock: Clock, random: Random) -> Result<Self, StoreError> {
+        let file = File::create(path, &key.sub(Use::Pages), CACHE)?;
+        Ok(Self::with(file, key, clock, random))
+    }
+
+    /// Opens `path`.
+    pub fn open(path: &Path, key: &DataKey, clock: Clock, random: Random) -> Result<Self, StoreError> {
+        let file = File::open(path, &key.sub(Use::Pages), CACHE)?;
+        Ok(Self::with(file, key, clock, random))
+    }
+
+    fn with(file: File, key: &DataKey, clock: Clock, random: Random) -> Self {
+        let (lookups, records, audit) = (key.sub(Use::Lookups), key.sub(Use::Records), key.sub(Use::Audit));
+        Self(Arc::new(Inner { file, lookups, records, audit, clock, random }))
+    }
+
+    /// The file as of its last commit.
+    pub fn read(&self) -> Result<Snapshot, StoreError> {
+        self.0.file.snapshot()
+    }
+
+    /// Changes the control file; runs on a blocking thread. The audit line is committed with the change.
+    pub async fn change<T, E>(
+        &self,
+        note: Note,
+        change: impl FnOnce(&mut ControlTx) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || this.change_now(note, change))
+            .await
+            .unwrap_or_else(|e| Err(StoreError::Io(std::io::Error::other(e)).into()))
+    }
+
+    /// [`Control::change`] on the calling thread: for start-up and the console.
+    pub fn change_now<T, E: From<StoreError>>(
+        &self,
+        note: Note,
+        change: impl FnOnce(&mut ControlTx) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let at = self.0.clock.now();
+        self.0.file.write(|tx| {
+            let value = change(tx)?;
+            let Note { actor, action, target, workspace, request } = note;
+            audit::append(tx, &self.0.audit, Entry { at, actor, action, target, workspace, request })?;
+            Ok(value)
+        })
+    }
+
+    /// Updates that are no act of anybody (when a session was last seen): no audit line.
+    pub fn touch<E: From<StoreError>>(
+        &self,
+        change: impl FnOnce(&mut ControlTx) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.0.file.write(change)
+    }
+
+    /// Checks the audit chain.
+    pub fn verify_audit(&self) -> Result<Result<u64, audit::Broken>, StoreError> {
+        audit::verify(&self.read()?, &self.0.audit)
+    }
+
+    /// Checks every page and seal of the file.
+    pub fn verify_file(&self) -> Result<(), StoreError> {
+        self.0.file.verify()
+    }
+
+    /// Keyed hashes for look-ups by a secret (session and API tokens).
+    pub fn lookups(&self) -> &SubKey {
+        &self.0.lookups
+    }
+
+    /// The key that seals credentials once more as records.
+    pub fn records(&self) -> &SubKey {
+        &self.0.records
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    pub fn random(&self) -> &Random {
+        &self.0.random
+    }
+}
+
+/// What the audit line of a change says.
+#[derive(Clone, Debug)]
+pub struct Note {
+    pub actor: Actor,
+    pub action: Action,
+    pub target: String,
+    pub workspace: Option<WorkspaceId>,
+    pub request: Option<RequestId>,
+}
+
+impl Note {
+    pub fn new(actor: Actor, action: Action, target: impl ToString) -> Self {
+        Self { actor, action, target: target.to_string(), workspace: None, request: None }
+    }
+
+    pub fn in_workspace(mut self, workspace: WorkspaceId) -> Self {
+        self.workspace = Some(workspace);
+        self
+    }
+
+    pub fn asked_by(mut self, request: Option<RequestId>) -> Self {
+        self.request = request;
+        self
+    }
+}

@@ -1,0 +1,42 @@
+//! Accounts, sessions, memberships, API tokens: the control file, and the [`SignedIn`] proof that the
+//! workspace door asks for. Pages for all of this live in `people`.
+
+pub mod accounts;
+pub mod control;
+pub mod memberships;
+pub mod password;
+pub mod sessions;
+pub mod settings;
+pub mod throttle;
+pub mod tokens;
+
+pub use accounts::{Account, AccountState, Email, Theme};
+pub use control::{Control, ControlTx};
+pub use memberships::{Membership, Role, WorkspaceRow, WorkspaceState};
+pub use sessions::{Session, SessionToken, SignedIn, Via};
+pub use tokens::{ApiToken, Scope};
+
+use crate::store::StoreError;
+
+/// Why somebody is not let in. Texts are the same whether or not the address is known.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    #[error("an account with this e-mail address exists already")]
+    AddressTaken,
+    #[error("this instance is set up already")]
+    AlreadySetUp,
+    #[error("{0}")]
+    Invalid(String),
+    #[error("the session has ended; sign in again")]
+    NotSignedIn,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("too many tries; try again in {0} seconds")]
+    TooMany(u64),
+    #[error("the e-mail address or the password is not right")]
+    WrongCredentials,
+    #[error(
+        "the setup code is not right; it is printed by the installer and by `vynos serve` on the machine"
+    )]
+    WrongSetupCode,
+}

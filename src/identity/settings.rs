@@ -1,0 +1,96 @@
+//! Settings of the instance, and the code that lets the first visitor in.
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::IdentityError;
+use super::control::{Control, Note};
+use crate::seal::{Sealed, Secret};
+use crate::store::audit::{Action, Actor};
+use crate::store::{Read, StoreError, Table};
+
+/// One row: the settings.
+pub const SETTINGS: Table<u8, Settings> = Table::new("settings", 1);
+
+/// What the operator decides for the whole instance.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Set when the first-run wizard has ended.
+    pub set_up: bool,
+    /// How far the wizard has come: the number of the next open step.
+    pub setup_step: u8,
+    pub model: Option<ModelSettings>,
+    pub mail: Option<MailSettings>,
+    /// The data key of control, wrapped by the recovery code.
+    pub recovery: Option<String>,
+    /// Made by `vynos demo`; `serve` refuses such data.
+    pub demo: bool,
+}
+
+/// The model endpoint that workspaces use unless they bring their own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ModelSettings {
+    /// Shown to people as the name of who receives conversation content.
+    pub name: String,
+    pub base_url: Url,
+    pub model: String,
+    /// `x-api-key`, `bearer` or `none`.
+    pub auth: String,
+    /// `anthropic` or `minimal` (local servers).
+    pub profile: String,
+    pub key: Option<Sealed>,
+    /// Answers come from the scripted model.
+    #[serde(default)]
+    pub scripted: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MailSettings {
+    pub host: String,
+    pub port: u16,
+    pub from: String,
+    pub user: Option<String>,
+    pub password: Option<Sealed>,
+}
+
+impl Control {
+    pub fn settings(&self) -> Result<Settings, StoreError> {
+        Ok(self.read()?.get(&SETTINGS, &0)?.unwrap_or_default())
+    }
+
+    /// Changes the settings under an audit line.
+    pub fn change_settings(
+        &self,
+        by: Actor,
+        change: impl FnOnce(&mut Settings),
+    ) -> Result<Settings, StoreError> {
+        self.change_now(Note::new(by, Action::InstanceSettingsChanged, "instance"), |tx| {
+            let mut settings = tx.get(&SETTINGS, &0)?.unwrap_or_default();
+            change(&mut settings);
+            tx.put(&SETTINGS, &0, &settings)?;
+            Ok(settings)
+        })
+    }
+
+    /// The setup code of this installation: 128 bits derived from the control key, so that it is stored
+    /// nowhere and the console can print it again until setup is done.
+    pub fn setup_code(&self) -> Secret {
+        let bytes = self.lookups().lookup(b"setup code");
+        let hex: String = bytes[..16].iter().map(|b| format!("{b:02x}")).collect();
+        let groups: Vec<&str> = (0..8).map(|i| &hex[i * 4..i * 4 + 4]).collect();
+        Secret::new(groups.join("-"))
+    }
+
+    /// Whether `typed` is the setup code; spaces, hyphens and case do not matter.
+    pub fn is_setup_code(&self, typed: &str) -> Result<(), IdentityError> {
+        let plain = |text: &str| text.to_lowercase().replace(['-', ' '], "");
+        let code = self.setup_code();
+        let (a, b) = (plain(code.expose()), plain(typed));
+        if crate::seal::constant_time_eq(a.as_bytes(), b.as_bytes()) {
+            Ok(())
+        } else {
+            Err(IdentityError::WrongSetupCode)
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! API tokens: `vyn_` and 43 base64url characters, stored as a keyed hash, shown once.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::IdentityError;
+use super::accounts::{ACCOUNTS, AccountState};
+use super::control::{Control, Note};
+use super::memberships::MEMBERSHIPS;
+use super::sessions::SignedIn;
+use crate::ids::{AccountId, ApiTokenId, WorkspaceId};
+use crate::seal::Secret;
+use crate::store::audit::{Action, Actor};
+use crate::store::{Read, StoreError, Table};
+
+/// Keyed hash of the token -> what it may do.
+pub const TOKENS: Table<[u8; 32], ApiToken> = Table::new("api_tokens", 1);
+
+const PREFIX: &str = "vyn_";
+
+/// What a token may do, besides what its account's role allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    Admin,
+    Change,
+    Chat,
+    Deploy,
+    Read,
+    Upload,
+}
+
+impl Scope {
+    pub const ALL: [Self; 6] =
+        [Self::Read, Self::Chat, Self::Upload, Self::Change, Self::Deploy, Self::Admin];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Change => "change",
+            Self::Chat => "chat",
+            Self::Deploy => "deploy",
+            Self::Read => "read",
+            Self::Upload => "upload",
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ApiToken {
+    pub id: ApiTokenId,
+    pub account: AccountId,
+    pub workspace: WorkspaceId,
+    pub name: String,
+    /// `vyn_` and the first four characters: enough to recognise, too little to guess.
+    pub shown: String,
+    pub scopes: Vec<Scope>,
+    pub created: Timestamp,
+    pub expires: Option<Timestamp>,
+    pub revoked: Option<Timestamp>,
+}
+
+impl Control {
+    /// Makes a token; the returned secret is shown once and kept nowhere.
+    pub fn create_token(
+        &self,
+        by: Actor,
+        account: AccountId,
+        workspace: WorkspaceId,
+        name: &str,
+        scopes: Vec<Scope>,
+        expires: Option<Timestamp>,
+    ) -> Result<(Secret, ApiToken), IdentityError> {
+        if scopes.is_empty() {
+            return Err(IdentityError::Invalid("Choose at least one scope.".into()));
+        }
+        let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(self.random().bytes::<32>()));
+        let token = ApiToken {
+            id: ApiTokenId::new(self.clock(), self.random()),
+            account,
+            workspace,
+            name: super::accounts::display_name(name)?,
+            shown: text.chars().take(8).collect(),
+            scopes,
+            created: self.clock().now(),
+            expires,
+            revoked: None,
+        };
+        let key = self.lookups().lookup(text.as_bytes());
+        let note = Note::new(by, Action::TokenCreated, token.id).in_workspace(workspace);
+        self.change_now(note, |tx| tx.put(&TOKENS, &key, &token))?;
+        Ok((Secret::new(text), token))
+    }
+
+    /// The account behind a token: wrong, expired and revoked ones answer alike.
+    pub fn token(&self, text: &Secret) -> Result<SignedIn, IdentityError> {
+        let text = text.expose();
+        if !text.starts_with(PREFIX) || text.len() != PREFIX.len() + 43 {
+            return Err(IdentityError::NotSignedIn);
+        }
+        let read = self.read()?;
+        let token = read
+            .get(&TOKENS, &self.lookups().lookup(text.as_bytes()))?
+            .filter(|t| t.revoked.is_none() && t.expires.is_none_or(|at| at > self.clock().now()))
+            .ok_or(IdentityError::NotSignedIn)?;
+        let person = read
+            .get(&ACCOUNTS, &token.account)?
+            .filter(|a| a.state == AccountState::Active)
+            .ok_or(IdentityError::NotSignedIn)?;
+        if !read.has(&MEMBERSHIPS, &(token.account, token.workspace))? {
+            return Err(IdentityError::NotSignedIn);
+        }
+        Ok(SignedIn::by_token(token.account, person, token.id, token.workspace, token.scopes))
+    }
+
+    /// The tokens of an account in a workspace, newest first.
+    pub fn tokens_of(&self, account: AccountId, workspace: WorkspaceId) -> Result<Vec<ApiToken>, StoreError> {
+        let mut found = Vec::new();
+        self.read()?.scan(&TOKENS).each(|_, token| {
+            if token.account == account && token.workspace == workspace {
+                found.push(token);
+            }
+            true
+        })?;
+        found.sort_by_key(|t| std::cmp::Reverse(t.created));
+        Ok(found)
+    }
+
+    /// Ends a token of this account; unknown ids answer false.
+    pub fn revoke_token(&self, by: Actor, account: AccountId, id: ApiTokenId) -> Result<bool, StoreError> {
+        let now = self.clock().now();
+        self.change_now(Note::new(by, Action::TokenRevoked, id), |tx| {
+            let mut found = None;
+            tx.scan(&TOKENS).each(|key, token| {
+                if token.id == id && token.account == account {
+                    found = Some((key, token));
+                }
+                found.is_none()
+            })?;
+            let Some((key, token)) = found else { return Ok(false) };
+            tx.put(&TOKENS, &key, &ApiToken { revoked: Some(now), ..token })?;
+            Ok(true)
+        })
+    }
+}

@@ -1,0 +1,52 @@
+//! Text that must not leak.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+/// A credential: no Display, no Serialize, a Debug that shows nothing, wiped when dropped.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The text, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        constant_time_eq(self.expose().as_bytes(), other.expose().as_bytes())
+    }
+}
+
+impl Eq for Secret {}
+
+/// Compares without telling by time where two values differ.
+pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0u8, |acc, (x, y)| acc | (x ^ y)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_nothing_of_a_secret() {
+        let secret = Secret::new("hunter2-canary".into());
+        assert!(!format!("{secret:?} {:?}", Some(&secret)).contains("canary"));
+        assert_eq!(secret, Secret::new("hunter2-canary".into()));
+        assert_ne!(secret, Secret::new("hunter2-canarx".into()));
+    }
+}
