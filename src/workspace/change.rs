@@ -1,0 +1,108 @@
+//! The only way to write: state, job, usage row and audit line commit together.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use super::Workspace;
+use crate::store::audit::{self, Action, Entry};
+use crate::store::{StoreError, Tx};
+
+/// A change being made to a workspace: the transaction, plus what is announced when it has committed.
+pub struct Change<'a> {
+    tx: &'a mut Tx,
+    topics: Vec<String>,
+}
+
+impl Change<'_> {
+    /// Tells pages that show `topic` to look again, once this has committed.
+    pub fn announce(&mut self, topic: impl Into<String>) {
+        self.topics.push(topic.into());
+    }
+}
+
+impl Deref for Change<'_> {
+    type Target = Tx;
+    fn deref(&self) -> &Tx {
+        self.tx
+    }
+}
+
+impl DerefMut for Change<'_> {
+    fn deref_mut(&mut self) -> &mut Tx {
+        self.tx
+    }
+}
+
+impl Workspace {
+    /// Changes the workspace durably on a blocking thread, with one audit line that names `action` and
+    /// `target` (an id or an API name, never contents). An error keeps nothing.
+    pub async fn change<T, E>(
+        &self,
+        action: Action,
+        target: impl ToString,
+        change: impl FnOnce(&mut Change<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let tenant = Arc::clone(&self.tenant);
+        let entry = Entry {
+            at: tenant.clock.now(),
+            actor: self.actor.clone(),
+            action,
+            target: target.to_string(),
+            workspace: Some(tenant.id),
+            request: self.request,
+        };
+        // The engine has one writer; waiting here keeps blocking threads free.
+        let _turn = self.tenant.writer.lock().await;
+        let written = tokio::task::spawn_blocking(move || {
+            let mut announced = Vec::new();
+            let mut queued = false;
+            let value = tenant.file.write(|tx| {
+                let mut change_of = Change { tx, topics: Vec::new() };
+                let value = change(&mut change_of)?;
+                announced = change_of.topics;
+                queued = tx.touched(super::pool::JOBS_TABLE);
+                audit::append(tx, &tenant.audit, entry)?;
+                Ok::<T, E>(value)
+            })?;
+            for topic in announced {
+                tenant.live.publish(topic);
+            }
+            if queued {
+                tenant.hooks.queued(tenant.id);
+            }
+            Ok(value)
+        });
+        written.await.unwrap_or_else(|e| Err(StoreError::Io(std::io::Error::other(e)).into()))
+    }
+
+    /// Progress and usage rows that are no act of anybody: durable, without an audit line.
+    pub async fn note<T, E>(
+        &self,
+        change: impl FnOnce(&mut Change<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let tenant = Arc::clone(&self.tenant);
+        let _turn = self.tenant.writer.lock().await;
+        let written = tokio::task::spawn_blocking(move || {
+            let mut announced = Vec::new();
+            let value = tenant.file.write(|tx| {
+                let mut change_of = Change { tx, topics: Vec::new() };
+                let value = change(&mut change_of)?;
+                announced = change_of.topics;
+                Ok::<T, E>(value)
+            })?;
+            for topic in announced {
+                tenant.live.publish(topic);
+            }
+            Ok(value)
+        });
+        written.await.unwrap_or_else(|e| Err(StoreError::Io(std::io::Error::other(e)).into()))
+    }
+}

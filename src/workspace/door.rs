@@ -1,0 +1,190 @@
+//! The door: the only place where a workspace handle is made. A request shows its [`SignedIn`] proof and a
+//! slug; membership and state are looked up now. A job gets the workspace it is stored in.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use super::pool::{DataError, Pool};
+use super::{Tenant, Workspace};
+use crate::identity::{Control, Role, SignedIn, Via, WorkspaceRow, WorkspaceState};
+use crate::ids::{AccountId, JobId, RequestId, WorkspaceId};
+use crate::store::StoreError;
+use crate::store::audit::Actor;
+
+/// Why the door stays shut.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The workspace is visible, the act is not allowed; the role that may is named.
+    #[error("only a member with the role {0:?} or higher may do this")]
+    Forbidden(Role),
+    /// There is no such workspace for this account.
+    #[error("no such workspace")]
+    NotFound,
+    #[error("processing in this workspace is restricted")]
+    Restricted,
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self::Data(error.into())
+    }
+}
+
+/// Makes workspace handles.
+#[derive(Clone)]
+pub struct Door {
+    control: Control,
+    pool: Arc<Pool>,
+}
+
+/// A workspace somebody has entered, before a role was asked for.
+pub struct Entered {
+    tenant: Arc<Tenant>,
+    row: WorkspaceRow,
+    role: Role,
+    actor: Actor,
+    account: AccountId,
+    request: Option<RequestId>,
+}
+
+impl Door {
+    pub fn new(control: Control, pool: Arc<Pool>) -> Self {
+        Self { control, pool }
+    }
+
+    /// Lets a signed-in person or token into the workspace of a URL. What they may not see is not found.
+    pub fn enter(&self, who: &SignedIn, slug: &str, request: Option<RequestId>) -> Result<Entered, Refused> {
+        let (id, row) = self.control.workspace_by_slug(slug)?.ok_or(Refused::NotFound)?;
+        if let Via::Token { workspace, .. } = who.via()
+            && *workspace != id
+        {
+            return Err(Refused::NotFound);
+        }
+        self.admit(who, id, row, request)
+    }
+
+    /// Lets an API token into its own workspace.
+    pub fn enter_by_token(&self, who: &SignedIn, request: Option<RequestId>) -> Result<Entered, Refused> {
+        let Via::Token { workspace, .. } = who.via() else { return Err(Refused::NotFound) };
+        let row = self.control.workspace(*workspace)?.ok_or(Refused::NotFound)?;
+        self.admit(who, *workspace, row, request)
+    }
+
+    fn admit(
+        &self,
+        who: &SignedIn,
+        id: WorkspaceId,
+        row: WorkspaceRow,
+        request: Option<RequestId>,
+    ) -> Result<Entered, Refused> {
+        let role = self.control.role_in(who.account(), id)?.ok_or(Refused::NotFound)?;
+        let tenant = self.pool.tenant(id)?;
+        Ok(Entered { tenant, row, role, actor: who.actor(), account: who.account(), request })
+    }
+
+    /// Hands a due job its workspace; `None` once the workspace is gone.
+    pub fn for_job(&self, id: WorkspaceId, job: JobId, asked_by: Option<AccountId>) -> Result<Option<Worker>, Refused> {
+        let Some(row) = self.control.workspace(id)? else { return Ok(None) };
+        let actor = Actor::Job { id: job, asked_by };
+        let ws = Workspace { tenant: self.pool.tenant(id)?, actor, request: None };
+        Ok(Some(Worker { ws, restricted: row.state == WorkspaceState::Restricted }))
+    }
+
+    /// The runner's own look at a workspace, to find what is due.
+    pub fn for_runner(&self, id: WorkspaceId) -> Result<Workspace, Refused> {
+        Ok(Workspace { tenant: self.pool.tenant(id)?, actor: Actor::Operator, request: None })
+    }
+}
+
+impl Entered {
+    /// Name, slug and state.
+    pub fn row(&self) -> &WorkspaceRow {
+        &self.row
+    }
+
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    fn at_least(self, role: Role) -> Result<Viewer, Refused> {
+        if self.role < role {
+            return Err(Refused::Forbidden(role));
+        }
+        let Self { tenant, row, role, actor, account, request } = self;
+        Ok(Viewer { ws: Workspace { tenant, actor, request }, row, role, account })
+    }
+
+    pub fn viewer(self) -> Result<Viewer, Refused> {
+        self.at_least(Role::Viewer)
+    }
+
+    pub fn member(self) -> Result<Member, Refused> {
+        self.at_least(Role::Member).map(Member)
+    }
+
+    pub fn admin(self) -> Result<Admin, Refused> {
+        self.at_least(Role::Admin).map(|v| Admin(Member(v)))
+    }
+
+    pub fn owner(self) -> Result<Owner, Refused> {
+        self.at_least(Role::Owner).map(|v| Owner(Admin(Member(v))))
+    }
+}
+
+/// Somebody who may read the workspace. Lends the [`Workspace`].
+pub struct Viewer {
+    ws: Workspace,
+    row: WorkspaceRow,
+    role: Role,
+    account: AccountId,
+}
+
+impl Viewer {
+    /// Name, slug and state of the workspace.
+    pub fn row(&self) -> &WorkspaceRow {
+        &self.row
+    }
+
+    /// The role the person really has: for what a page shows, not for what it may do.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    pub fn account(&self) -> AccountId {
+        self.account
+    }
+}
+
+/// Somebody who may chat, upload, draft and validate. Lends the [`Viewer`].
+pub struct Member(Viewer);
+/// Somebody who may connect orgs and change settings. Lends the [`Member`].
+pub struct Admin(Member);
+/// Somebody who may do everything in the workspace. Lends the [`Admin`].
+pub struct Owner(Admin);
+
+/// A job in its workspace.
+pub struct Worker {
+    ws: Workspace,
+    restricted: bool,
+}
+
+impl Worker {
+    /// Whether processing is restricted: nothing may be sent, synced or analysed.
+    pub fn is_restricted(&self) -> bool {
+        self.restricted
+    }
+}
+
+macro_rules! lends {
+    ($($from:ident => $to:ident by $field:tt)*) => {$(
+        impl Deref for $from {
+            type Target = $to;
+            fn deref(&self) -> &$to {
+                &self.$field
+            }
+        }
+    )*};
+}
+lends!(Viewer => Workspace by ws  Member => Viewer by 0  Admin => Member by 0  Owner => Admin by 0  Worker => Workspace by ws);
