@@ -1,19 +1,21 @@
 //! Vynos, self-hosted edition. The map; docs/ARCHITECTURE.md walks through it.
 //!
 //! An arrow may only point down this list:
-//! `cli app features` (assembly) · the slices (`people orgs insights knowledge chat deployments …`) ·
-//! `sim` · `web` · `jobs` · `workspace` · `identity` · `wire` · `egress` · `store` · `seal` ·
-//! `clock ids config log apex`.
+//! `cli app features` (assembly) · `people audit health` (slices) · `web` · `jobs` · `workspace` ·
+//! `identity` · `egress` · `store` · `seal` · `clock ids`.
 
-pub mod apex;
+pub mod app;
+pub mod audit;
+pub mod cli;
 pub mod clock;
 pub mod egress;
+pub mod features;
+pub mod health;
 pub mod identity;
 pub mod ids;
-pub mod insights;
-pub mod knowledge;
+pub mod jobs;
+pub mod people;
 pub mod seal;
-pub mod sim;
 pub mod store;
-pub mod wire;
+pub mod web;
 pub mod workspace;

@@ -1,3 +1,7 @@
 //! The `vynos` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    vynos::cli::main()
+}

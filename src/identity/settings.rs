@@ -24,6 +24,8 @@ pub struct Settings {
     pub mail: Option<MailSettings>,
     /// The data key of control, wrapped by the recovery code.
     pub recovery: Option<String>,
+    /// Keyed hash of the group of the code that setup asks back.
+    pub recovery_check: Option<String>,
     /// Made by `vynos demo`; `serve` refuses such data.
     pub demo: bool,
 }

@@ -99,6 +99,10 @@ impl Door {
 }
 
 impl Entered {
+    pub fn id(&self) -> WorkspaceId {
+        self.tenant.id
+    }
+
     /// Name, slug and state.
     pub fn row(&self) -> &WorkspaceRow {
         &self.row

@@ -5,7 +5,6 @@
 pub mod blobs;
 pub mod change;
 pub mod door;
-pub mod index;
 pub mod live;
 pub mod pool;
 
@@ -122,6 +121,11 @@ impl Workspace {
     /// Opens a credential of the row `key` of `table`.
     pub fn open(&self, table: &str, key: &str, sealed: &Sealed) -> Result<Secret, crate::seal::SealError> {
         self.tenant.records.open_record(Place { workspace: &self.id().to_string(), table, key }, sealed)
+    }
+
+    /// Checks every page and seal of the keyspace file.
+    pub fn verify_file(&self) -> Result<(), StoreError> {
+        self.tenant.file.verify()
     }
 
     /// Checks the audit chain of this workspace.

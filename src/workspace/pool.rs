@@ -115,6 +115,14 @@ impl DataDir {
         Ok(self.master.unwrap_key(&WrappedKey(wrapped), place)?)
     }
 
+    /// The key that seals the keys of backups besides the master key; the recovery code opens it.
+    pub fn recovery_key(&self) -> Result<DataKey, DataError> {
+        match self.key("recovery") {
+            Err(DataError::File(_, e)) if e.kind() == io::ErrorKind::NotFound => self.new_key("recovery"),
+            other => other,
+        }
+    }
+
     fn new_key(&self, place: &str) -> Result<DataKey, DataError> {
         let key = DataKey::new();
         let path = self.root.join("keys").join(place);
@@ -183,6 +191,10 @@ impl Pool {
     pub fn new(data: Arc<DataDir>, clock: Clock, random: Random) -> Self {
         let shared = Shared { hooks: Arc::default(), clock, random };
         Self { data, shared, open: Mutex::new(Opened { kept: LruCache::new(KEPT), lent: Vec::new() }) }
+    }
+
+    pub fn data(&self) -> &DataDir {
+        &self.data
     }
 
     pub fn hooks(&self) -> &Hooks {

@@ -1,1 +1,0 @@
-//! Apex source: parser, syntax errors, highlighting. Imports nothing of ours.

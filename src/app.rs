@@ -1,0 +1,266 @@
+//! Composition: opens the data, binds the address, and hands back a port and something to run. `main`, the
+//! tests and the benches start the same thing.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
+use actix_web::{App as ActixApp, HttpServer, web};
+use url::Url;
+
+use crate::clock::{Clock, Random};
+use crate::identity::throttle::Throttle;
+use crate::ids::WorkspaceId;
+use crate::jobs::{Board, Runner};
+use crate::seal::{MasterKey, SealError, Secret};
+use crate::web::{Problem, Web, form, guard, tls};
+use crate::workspace::pool::DataError;
+use crate::workspace::{DataDir, Door, Pool};
+use crate::{features, people};
+
+/// How certificates are had.
+#[derive(Clone, Debug)]
+pub enum TlsMode {
+    /// A generated local CA.
+    Local,
+    /// The operator's own PEM files.
+    Files { chain: PathBuf, key: PathBuf },
+    /// Plain HTTP: behind a proxy on this machine, or the demo on loopback.
+    Plain,
+}
+
+/// What a start needs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub data_dir: PathBuf,
+    pub master_key_file: PathBuf,
+    pub listen: SocketAddr,
+    /// The address people use; `None` means the listening address itself.
+    pub external_url: Option<Url>,
+    pub tls: TlsMode,
+    pub behind_proxy: bool,
+    pub demo: bool,
+    /// Worker threads of the web server; `None` = one per core.
+    pub workers: Option<usize>,
+    pub clock: Clock,
+    pub random: Random,
+}
+
+/// Why a start failed: one line that says what happened and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("can't listen on {0}: {1}; choose another address with --listen")]
+    Bind(SocketAddr, std::io::Error),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error("this data was made by `vynos demo` and can't be served; choose another --data-dir")]
+    DemoData,
+    #[error("{0} holds data of a real instance; `vynos demo` only works on its own data")]
+    ForeignData(PathBuf),
+    #[error("{0} is in use by another Vynos process; stop it first. Nothing was changed")]
+    InUse(PathBuf),
+    #[error("{0}")]
+    Other(String),
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
+    #[error("plain HTTP is only served on loopback; give a certificate, or listen on 127.0.0.1 behind a proxy")]
+    PlainOutside,
+}
+
+impl From<SealError> for StartError {
+    fn from(error: SealError) -> Self {
+        Self::Data(error.into())
+    }
+}
+
+impl From<crate::store::StoreError> for StartError {
+    fn from(error: crate::store::StoreError) -> Self {
+        Self::Data(error.into())
+    }
+}
+
+/// A running instance.
+pub struct App {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The address people use.
+    pub url: Url,
+    /// Shown until setup has ended.
+    pub setup_code: Option<Secret>,
+    /// SHA-256 of the local CA, when there is one.
+    pub fingerprint: Option<String>,
+    pub web: web::Data<Web>,
+    pub runner: Runner,
+    server: ServerHandle,
+    running: tokio::task::JoinHandle<std::io::Result<()>>,
+    certificate: Option<(tls::Served, TlsMode, Option<tls::LocalCa>)>,
+    _lock: std::fs::File,
+}
+
+impl App {
+    /// Opens the data and begins to serve.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        if matches!(options.tls, TlsMode::Plain) && !options.listen.ip().is_loopback() {
+            return Err(StartError::PlainOutside);
+        }
+        let master = MasterKey::load(&options.master_key_file)?;
+        let data = Arc::new(DataDir::open_or_create(&options.data_dir, master)?);
+        let lock = lock(&options)?;
+        let control = data.control(options.clock.clone(), options.random.clone())?;
+        let settings = control.settings()?;
+        match (settings.demo, options.demo) {
+            (true, false) => return Err(StartError::DemoData),
+            (false, true) if settings.setup_step > 0 => return Err(StartError::ForeignData(options.data_dir)),
+            _ => {}
+        }
+        let listener = TcpListener::bind(options.listen).map_err(|e| StartError::Bind(options.listen, e))?;
+        let address = listener.local_addr().map_err(|e| StartError::Bind(options.listen, e))?;
+        let url = match &options.external_url {
+            Some(url) => url.clone(),
+            None => default_url(&options.tls, address)?,
+        };
+        let certificate = certificate(&options, &control, &url, address)?;
+        let fingerprint = certificate.as_ref().and_then(|(_, _, ca)| ca.as_ref().map(tls::LocalCa::fingerprint));
+        let pool = Arc::new(Pool::new(data, options.clock.clone(), options.random.clone()));
+        let door = Door::new(control.clone(), Arc::clone(&pool));
+        let workspaces: Vec<WorkspaceId> = control.all_workspaces()?.into_iter().map(|(id, _)| id).collect();
+        let runner = Runner::start(
+            door.clone(),
+            &pool,
+            Board::default(),
+            features::jobs(),
+            workspaces,
+            options.clock.clone(),
+            options.random.clone(),
+        );
+        let setup_code = (!settings.set_up).then(|| control.setup_code());
+        let web = web::Data::new(Web {
+            control,
+            door,
+            pool,
+            clock: options.clock.clone(),
+            throttle: Throttle::new(options.clock.clone()),
+            external: url.clone(),
+            behind_proxy: options.behind_proxy,
+            demo: options.demo,
+            navigation: features::navigation,
+            settings: RwLock::new(settings),
+        });
+        let (server, running) = serve(listener, &web, certificate.as_ref(), options.workers)?;
+        Ok(Self { address, url, setup_code, fingerprint, web, runner, server, running, certificate, _lock: lock })
+    }
+
+    /// Reads the operator's certificate again (SIGHUP), or renews the local one when it is time.
+    pub fn reload_certificate(&self) -> Result<(), tls::TlsError> {
+        let now = self.web.clock.now();
+        match &self.certificate {
+            Some((served, TlsMode::Files { chain, key }, _)) => served.reload(chain, key, now),
+            Some((served, _, Some(ca))) => served.renew(ca, &self.web.control).map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops gracefully: no new requests, running ones end, jobs are handed back, files are closed. After
+    /// `longest` what still runs is dropped.
+    pub async fn stop(self, longest: Duration) {
+        let ended = tokio::time::timeout(longest, async {
+            self.server.stop(true).await;
+            self.runner.stop().await;
+        });
+        if ended.await.is_err() {
+            self.server.stop(false).await;
+        }
+        let _ = self.running.await;
+        self.web.pool.close_idle();
+    }
+}
+
+/// One process a data directory: the kernel releases the lock when the process ends, however it ends.
+fn lock(options: &Options) -> Result<std::fs::File, StartError> {
+    let path = options.data_dir.join("LOCK");
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|e| DataError::File(path, e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::InUse(options.data_dir.clone())),
+        Err(std::fs::TryLockError::Error(e)) => Err(DataError::File(options.data_dir.join("LOCK"), e).into()),
+    }
+}
+
+fn default_url(mode: &TlsMode, address: SocketAddr) -> Result<Url, StartError> {
+    let scheme = if matches!(mode, TlsMode::Plain) { "http" } else { "https" };
+    let host = if address.ip().is_loopback() || address.ip().is_unspecified() {
+        "localhost".to_owned()
+    } else {
+        SocketAddr::new(address.ip(), 0).ip().to_string()
+    };
+    let port = address.port();
+    Url::parse(&format!("{scheme}://{host}:{port}/")).map_err(|e| StartError::Other(e.to_string()))
+}
+
+type Certificate = (tls::Served, TlsMode, Option<tls::LocalCa>);
+
+fn certificate(
+    options: &Options,
+    control: &crate::identity::Control,
+    url: &Url,
+    address: SocketAddr,
+) -> Result<Option<Certificate>, StartError> {
+    Ok(match &options.tls {
+        TlsMode::Plain => None,
+        TlsMode::Files { chain, key } => {
+            let served = tls::Served::files(chain, key, options.clock.now())?;
+            Some((served, options.tls.clone(), None))
+        }
+        TlsMode::Local => {
+            let mut names = vec![url.host_str().unwrap_or("localhost").to_owned()];
+            for name in ["localhost".to_owned(), "127.0.0.1".to_owned(), address.ip().to_string()] {
+                if !names.contains(&name) && name != "0.0.0.0" && name != "::" {
+                    names.push(name);
+                }
+            }
+            let ca = tls::LocalCa::ensure(control, &names)?;
+            Some((tls::Served::local(&ca, control)?, TlsMode::Local, Some(ca)))
+        }
+    })
+}
+
+fn serve(
+    listener: TcpListener,
+    web: &web::Data<Web>,
+    certificate: Option<&Certificate>,
+    workers: Option<usize>,
+) -> Result<(ServerHandle, tokio::task::JoinHandle<std::io::Result<()>>), StartError> {
+    let data = web.clone();
+    let mut server = HttpServer::new(move || {
+        ActixApp::new()
+            .app_data(data.clone())
+            .app_data(web::PayloadConfig::new(form::LARGEST))
+            .app_data(web::PathConfig::default().error_handler(|_, _| Problem::NotFound.into()))
+            .app_data(web::QueryConfig::default().error_handler(|_, _| Problem::NotFound.into()))
+            .wrap(from_fn(people::gate))
+            .wrap(from_fn(guard::guard))
+            .configure(features::mount)
+            .default_service(web::to(|| async { Err::<actix_web::HttpResponse, _>(Problem::NotFound) }))
+    })
+    .disable_signals()
+    .shutdown_timeout(25)
+    .client_request_timeout(Duration::from_secs(30));
+    if let Some(workers) = workers {
+        server = server.workers(workers);
+    }
+    let address = listener.local_addr().map_err(|e| StartError::Other(e.to_string()))?;
+    let bound = match certificate {
+        Some((served, _, _)) => server.listen_rustls_0_23(listener, served.config()?),
+        None => server.listen(listener),
+    };
+    let running = bound.map_err(|e| StartError::Bind(address, e))?.run();
+    Ok((running.handle(), tokio::spawn(running)))
+}

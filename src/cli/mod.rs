@@ -1,0 +1,119 @@
+//! The command line. Results go to standard output, progress and logs to standard error. Exit codes: 0 done,
+//! 1 it ran and the answer is no, 2 wrong usage, 3 could not run.
+
+mod config;
+mod serve;
+mod verify;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use config::{ServerArgs, ServerConfig};
+
+/// Ask questions of your Salesforce org, on your own machine.
+#[derive(Parser)]
+#[command(name = "vynos", version, about, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done · 1 it ran and the answer is no · 2 wrong usage · 3 could not run.
+Every option can also be set by an environment variable or in --config FILE (TOML); a flag wins over the
+environment, the environment over the file.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Checks the audit log.
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+    /// Works with the configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Makes a master key file (0600). Never replaces one.
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Runs the server.
+    Serve(ServerArgs),
+    /// Checks every page, seal and audit chain of a stopped instance's data; names the first broken place.
+    Verify(ServerArgs),
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Walks the chain of control and of every workspace.
+    Verify(ServerArgs),
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Prints the configuration as it would be used, and what is wrong with it.
+    Check(ServerArgs),
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Makes the key file given by --master-key-file.
+    Create(ServerArgs),
+    /// Prints the key's fingerprint.
+    Status(ServerArgs),
+}
+
+/// How a command ends that did not do its work.
+pub enum Failure {
+    /// It could not run: what happened, what was kept, what to do.
+    CouldNotRun(String),
+    /// It ran, and the answer is no.
+    No(String),
+    /// The words of the call are off.
+    Usage(String),
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::CouldNotRun(error.to_string())
+    }
+}
+
+/// Parses the arguments and runs the command.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let result = match cli.command {
+        Command::Audit { command: AuditCommand::Verify(args) } => verify::audit(&args),
+        Command::Config { command: ConfigCommand::Check(args) } => config::check(&args),
+        Command::Key { command: KeyCommand::Create(args) } => verify::create_key(&args),
+        Command::Key { command: KeyCommand::Status(args) } => verify::key_status(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Verify(args) => verify::data(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::No(text)) => told(&text, 1),
+        Err(Failure::Usage(text)) => told(&text, 2),
+        Err(Failure::CouldNotRun(text)) => told(&text, 3),
+    }
+}
+
+fn told(text: &str, code: u8) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "vynos: {text}");
+    ExitCode::from(code)
+}
+
+/// Writes a line of result.
+fn say(text: &str) -> Result<(), Failure> {
+    Ok(writeln!(std::io::stdout(), "{text}")?)
+}

@@ -1,0 +1,73 @@
+//! Console commands over the data of a stopped instance: `verify`, `audit verify`, `key`.
+
+use std::sync::Arc;
+
+use super::{Failure, ServerArgs, say};
+use crate::clock::{Clock, Random};
+use crate::identity::Control;
+use crate::seal::MasterKey;
+use crate::store::audit::Broken;
+use crate::workspace::{DataDir, Door, Pool};
+
+fn open(args: &ServerArgs) -> Result<(Arc<DataDir>, Control), Failure> {
+    let config = args.resolve()?;
+    let master = MasterKey::load(&config.master_key_file)
+        .map_err(|e| Failure::CouldNotRun(format!("{}: {e}", config.master_key_file.display())))?;
+    let data = Arc::new(DataDir::open(&config.data_dir, master)?);
+    let control = data.control(Clock::system(), Random::system())?;
+    Ok((data, control))
+}
+
+/// `vynos verify --data-dir D`.
+pub fn data(args: &ServerArgs) -> Result<(), Failure> {
+    let (data, control) = open(args)?;
+    control.verify_file().map_err(|e| Failure::No(format!("control.redb: {e}")))?;
+    say("control.redb: every page opens")?;
+    let pool = Arc::new(Pool::new(data, Clock::system(), Random::system()));
+    let door = Door::new(control.clone(), pool);
+    for (id, _) in control.all_workspaces()? {
+        let ws = door.for_runner(id).map_err(|e| Failure::No(format!("workspace {id}: {e}")))?;
+        ws.verify_file().map_err(|e| Failure::No(format!("workspace {id}: {e}")))?;
+        say(&format!("workspace {id}: every page opens"))?;
+    }
+    chains(&control, &door)
+}
+
+/// `vynos audit verify`.
+pub fn audit(args: &ServerArgs) -> Result<(), Failure> {
+    let (data, control) = open(args)?;
+    let door = Door::new(control.clone(), Arc::new(Pool::new(data, Clock::system(), Random::system())));
+    chains(&control, &door)
+}
+
+fn chains(control: &Control, door: &Door) -> Result<(), Failure> {
+    report("control", control.verify_audit()?)?;
+    for (id, _) in control.all_workspaces()? {
+        let ws = door.for_runner(id).map_err(|e| Failure::No(format!("workspace {id}: {e}")))?;
+        report(&format!("workspace {id}"), ws.verify_audit()?)?;
+    }
+    Ok(())
+}
+
+fn report(place: &str, chain: Result<u64, Broken>) -> Result<(), Failure> {
+    match chain {
+        Ok(lines) => say(&format!("{place}: audit chain of {lines} lines holds")),
+        Err(Broken::Link(line)) => Err(Failure::No(format!("{place}: the audit chain is broken at line {line}"))),
+        Err(Broken::Tail(line)) => {
+            Err(Failure::No(format!("{place}: the audit chain ends at line {line}, lines behind it were cut")))
+        }
+    }
+}
+
+/// `vynos key create`.
+pub fn create_key(args: &ServerArgs) -> Result<(), Failure> {
+    let path = args.resolve()?.master_key_file;
+    let key = MasterKey::create(&path)?;
+    say(&format!("{} made, fingerprint {}", path.display(), key.fingerprint()))
+}
+
+/// `vynos key status`.
+pub fn key_status(args: &ServerArgs) -> Result<(), Failure> {
+    let path = args.resolve()?.master_key_file;
+    say(&format!("{} fingerprint {}", path.display(), MasterKey::load(&path)?.fingerprint()))
+}

@@ -1,0 +1,92 @@
+//! THE list: every feature with its routes, tables and jobs. Coverage tests derive from it.
+
+use actix_web::web;
+
+use crate::jobs::Kind;
+use crate::web::page::{NavItem, Navigation};
+use crate::workspace::Viewer;
+use crate::{audit, health, people};
+
+/// Who may call a route: the least role, or less than a membership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody, signed in or not.
+    Anybody,
+    /// Only before setup has ended.
+    Setup,
+    /// Any account with a session.
+    Account,
+    /// A member of the workspace in the URL with at least this role.
+    Role(crate::identity::Role),
+    /// An API token, whose scope and role the route checks.
+    Token,
+}
+
+/// One route as tests walk it.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    pub method: &'static str,
+    pub path: &'static str,
+    pub access: Access,
+}
+
+const fn route(method: &'static str, path: &'static str, access: Access) -> Route {
+    Route { method, path, access }
+}
+
+use Access::{Account, Anybody, Role, Setup, Token};
+use crate::identity::Role::{Admin, Viewer as Reader};
+
+/// Every route of the product.
+pub const ROUTES: &[Route] = &[
+    route("GET", "/", Account),
+    route("GET", "/account/profile", Account),
+    route("POST", "/account/profile", Account),
+    route("GET", "/api/v1/me", Token),
+    route("GET", "/ca.pem", Anybody),
+    route("GET", "/healthz", Anybody),
+    route("GET", "/readyz", Anybody),
+    route("GET", "/setup", Setup),
+    route("POST", "/setup/account", Setup),
+    route("POST", "/setup/address", Setup),
+    route("POST", "/setup/recovery", Setup),
+    route("POST", "/setup/recovery/check", Setup),
+    route("GET", "/setup/sign-in", Anybody),
+    route("POST", "/setup/sign-in", Anybody),
+    route("POST", "/setup/workspace", Setup),
+    route("GET", "/sign-in", Anybody),
+    route("POST", "/sign-in", Anybody),
+    route("POST", "/sign-out", Account),
+    route("GET", "/w/{workspace}/", Role(Reader)),
+    route("GET", "/w/{workspace}/audit", Role(Admin)),
+    route("GET", "/w/{workspace}/tokens", Role(Reader)),
+    route("POST", "/w/{workspace}/tokens", Role(Reader)),
+    route("POST", "/w/{workspace}/tokens/{token}/revoke", Role(Reader)),
+    route("GET", "/workspaces", Account),
+];
+
+/// Mounts every feature.
+pub fn mount(config: &mut web::ServiceConfig) {
+    crate::web::assets::routes(config);
+    health::routes(config);
+    people::routes(config);
+    people::api_routes(config);
+    audit::routes(config);
+}
+
+/// Every kind of background job.
+pub fn jobs() -> Vec<Kind> {
+    Vec::new()
+}
+
+/// The sidebar of a workspace.
+pub fn navigation(ws: &Viewer) -> Navigation {
+    let path = |end: &str| format!("/w/{}/{end}", ws.row().slug);
+    let item = |end: &str, label, icon| NavItem { href: path(end), label, icon, count: 0 };
+    let mut foot = Vec::new();
+    if ws.role() >= Admin {
+        foot.push(item("audit", "Audit log", "scroll-text"));
+    }
+    foot.push(item("tokens", "API tokens", "key-round"));
+    Navigation { main: Vec::new(), foot }
+}

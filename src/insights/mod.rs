@@ -1,3 +1,0 @@
-//! Org health: checks over the catalogue, findings, score.
-
-pub mod rules;

@@ -1,1 +1,0 @@
-//! The checks: pure functions from components to findings.

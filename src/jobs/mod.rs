@@ -1,0 +1,214 @@
+//! Background work. A job is a row in its workspace's file, committed with its cause; it remembers who asked.
+//! [`enqueue`] writes one inside a change; `runner` takes what is due, with bounded workers, retries and
+//! cancel. A job survives kill -9: its row leaves the due table only when it has ended.
+
+mod runner;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+pub use runner::Runner;
+
+use crate::ids::{AccountId, JobId, RequestId};
+use crate::store::{StoreError, Table};
+use crate::workspace::{Change, Worker, Workspace};
+
+pub const JOBS: Table<JobId, JobRow> = Table::new("jobs", 1);
+/// Jobs that have not ended, by the millisecond they are due.
+pub const JOBS_DUE: Table<(u64, JobId), ()> = Table::new("jobs_due", 1);
+
+/// A job as kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JobRow {
+    pub kind: String,
+    pub args: Value,
+    pub asked_by: Option<AccountId>,
+    pub request: Option<RequestId>,
+    pub created: Timestamp,
+    pub due_ms: u64,
+    /// How often it was begun.
+    pub attempts: u32,
+    pub state: JobState,
+    /// Why it failed, in words for people.
+    pub error: Option<String>,
+    pub finished: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    Cancelled,
+    Done,
+    Failed,
+    Queued,
+}
+
+/// Queues a job inside a change; it runs once that has committed.
+pub fn enqueue(tx: &mut Change<'_>, ws: &JobCause, kind: &'static str, args: Value) -> Result<JobId, StoreError> {
+    let id = JobId::new(&ws.clock, &ws.random);
+    let now = ws.clock.now();
+    let due_ms = ws.clock.now_ms();
+    let row = JobRow {
+        kind: kind.to_owned(),
+        args,
+        asked_by: ws.asked_by,
+        request: ws.request,
+        created: now,
+        due_ms,
+        attempts: 0,
+        state: JobState::Queued,
+        error: None,
+        finished: None,
+    };
+    tx.put(&JOBS, &id, &row)?;
+    tx.put(&JOBS_DUE, &(due_ms, id), &())?;
+    Ok(id)
+}
+
+/// Who and what causes a job; taken from the handle before the change begins.
+#[derive(Clone, Debug)]
+pub struct JobCause {
+    clock: crate::clock::Clock,
+    random: crate::clock::Random,
+    asked_by: Option<AccountId>,
+    request: Option<RequestId>,
+}
+
+impl JobCause {
+    pub fn of(ws: &Workspace) -> Self {
+        Self {
+            clock: ws.clock().clone(),
+            random: ws.random().clone(),
+            asked_by: ws.actor().account(),
+            request: ws.request(),
+        }
+    }
+}
+
+/// How a job ends when it does not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// It was told to stop.
+    #[error("cancelled")]
+    Cancelled,
+    /// Trying again would not help.
+    #[error("{0}")]
+    Fail(String),
+    /// Tried again after 5, 10, 20, 40 … seconds, with jitter.
+    #[error("{0}")]
+    Retry(String),
+}
+
+impl From<StoreError> for JobError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::DiskFull | StoreError::Io(_) => Self::Retry(error.to_string()),
+            other => Self::Fail(other.to_string()),
+        }
+    }
+}
+
+/// How far a job is; kept in memory and streamed to pages.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// What it does now, in words.
+    pub phase: String,
+    pub done: u64,
+    /// 0 while unknown.
+    pub total: u64,
+}
+
+/// What a running job has.
+pub struct JobContext {
+    pub id: JobId,
+    pub ws: Worker,
+    pub args: Value,
+    /// 1 at the first run.
+    pub attempt: u32,
+    pub asked_by: Option<AccountId>,
+    pub cancel: CancellationToken,
+    progress: Board,
+}
+
+impl JobContext {
+    /// Says how far the job is, to pages that show `topic`.
+    pub fn progress(&self, topic: &str, phase: &str, done: u64, total: u64) {
+        self.progress.set(self.id, Progress { phase: phase.to_owned(), done, total });
+        self.ws.live().publish(topic.to_owned());
+    }
+
+    /// Ends the job here if it was told to stop.
+    pub fn check(&self) -> Result<(), JobError> {
+        if self.cancel.is_cancelled() { Err(JobError::Cancelled) } else { Ok(()) }
+    }
+}
+
+/// Progress of the jobs that run now.
+#[derive(Clone, Debug, Default)]
+pub struct Board(Arc<Mutex<BTreeMap<JobId, (Progress, CancellationToken)>>>);
+
+impl Board {
+    /// How far a running job is.
+    pub fn of(&self, id: JobId) -> Option<Progress> {
+        self.lock().get(&id).map(|(progress, _)| progress.clone())
+    }
+
+    /// Tells a running job to stop; answers false when it does not run.
+    pub fn cancel(&self, id: JobId) -> bool {
+        self.lock().get(&id).is_some_and(|(_, token)| {
+            token.cancel();
+            true
+        })
+    }
+
+    fn begin(&self, id: JobId, token: CancellationToken) {
+        self.lock().insert(id, (Progress::default(), token));
+    }
+
+    fn set(&self, id: JobId, progress: Progress) {
+        if let Some(entry) = self.lock().get_mut(&id) {
+            entry.0 = progress;
+        }
+    }
+
+    fn end(&self, id: JobId) {
+        self.lock().remove(&id);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<JobId, (Progress, CancellationToken)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Running = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
+
+/// One kind of job: its name in rows, and what runs it.
+#[derive(Clone)]
+pub struct Kind {
+    pub name: &'static str,
+    /// A person waits for it: it does not queue behind background work.
+    pub interactive: bool,
+    run: Arc<dyn Fn(JobContext) -> Running + Send + Sync>,
+}
+
+impl Kind {
+    pub fn new<F, R>(name: &'static str, run: F) -> Self
+    where
+        F: Fn(JobContext) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), JobError>> + Send + 'static,
+    {
+        Self { name, interactive: false, run: Arc::new(move |context| Box::pin(run(context))) }
+    }
+
+    pub fn interactive(mut self) -> Self {
+        self.interactive = true;
+        self
+    }
+}

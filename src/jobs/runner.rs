@@ -1,0 +1,272 @@
+//! Takes due jobs and runs them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Board, JOBS, JOBS_DUE, JobContext, JobError, JobRow, JobState, Kind};
+use crate::clock::{Clock, Random};
+use crate::ids::{JobId, WorkspaceId};
+use crate::store::audit::Action;
+use crate::store::{Read, StoreError};
+use crate::workspace::{Door, Pool};
+
+/// Background jobs that run at the same time, for the whole instance.
+const BACKGROUND: usize = 2;
+/// Jobs that a person waits for.
+const INTERACTIVE: usize = 64;
+/// Jobs taken from one workspace at a look, so that one cannot starve the others.
+const AT_ONCE: usize = 32;
+/// A job that was begun this often without ending has failed.
+const TRIES: u32 = 5;
+/// Ended jobs are kept this long for pages that show them.
+const KEEP_MS: u64 = 30 * 24 * 3600 * 1000;
+
+/// The instance's job runner. Cheap to clone.
+#[derive(Clone)]
+pub struct Runner {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    door: Door,
+    kinds: HashMap<&'static str, Kind>,
+    board: Board,
+    clock: Clock,
+    random: Random,
+    background: Arc<Semaphore>,
+    interactive: Arc<Semaphore>,
+    wake: mpsc::UnboundedSender<WorkspaceId>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Runner {
+    /// Starts the runner. It looks through `workspaces` for what an earlier process left, then waits for
+    /// commits that queue jobs.
+    pub fn start(
+        door: Door,
+        pool: &Arc<Pool>,
+        board: Board,
+        kinds: Vec<Kind>,
+        workspaces: Vec<WorkspaceId>,
+        clock: Clock,
+        random: Random,
+    ) -> Self {
+        let (wake, mut woken) = mpsc::unbounded_channel();
+        let inner = Arc::new(Inner {
+            door,
+            kinds: kinds.into_iter().map(|kind| (kind.name, kind)).collect(),
+            board,
+            clock,
+            random,
+            background: Arc::new(Semaphore::new(BACKGROUND)),
+            interactive: Arc::new(Semaphore::new(INTERACTIVE)),
+            wake: wake.clone(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        });
+        pool.hooks().on_queued(move |id| {
+            let _ = wake.send(id);
+        });
+        let runner = Self { inner: Arc::clone(&inner) };
+        let this = Arc::clone(&inner);
+        tokio::spawn(async move {
+            for id in workspaces {
+                this.look(id).await;
+            }
+            loop {
+                tokio::select! {
+                    () = this.stop.cancelled() => return,
+                    id = woken.recv() => match id {
+                        Some(id) => this.look(id).await,
+                        None => return,
+                    },
+                }
+            }
+        });
+        runner
+    }
+
+    /// Looks again at a workspace: for tests that moved the clock.
+    pub fn wake(&self, id: WorkspaceId) {
+        let _ = self.inner.wake.send(id);
+    }
+
+    pub fn board(&self) -> &Board {
+        &self.inner.board
+    }
+
+    /// Jobs that run now.
+    pub fn running(&self) -> usize {
+        self.inner.tasks.len()
+    }
+
+    /// Takes no more jobs, tells running ones to stop and waits for them. What does not end is begun again
+    /// at the next start.
+    pub async fn stop(&self) {
+        self.inner.stop.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+}
+
+impl Inner {
+    /// Begins what is due in a workspace, and remembers when to look again.
+    async fn look(self: &Arc<Self>, id: WorkspaceId) {
+        if let Err(error) = self.take(id).await {
+            tracing::error!(workspace = %id, %error, "jobs of a workspace can't be read");
+        }
+    }
+
+    async fn take(self: &Arc<Self>, id: WorkspaceId) -> Result<(), StoreError> {
+        let Ok(ws) = self.door.for_runner(id) else { return Ok(()) };
+        let now = self.clock.now_ms();
+        let read = ws.read()?;
+        let mut next = None;
+        for ((due, job), ()) in read.scan(&JOBS_DUE).limit(AT_ONCE).rows()? {
+            if due > now {
+                next = Some(due);
+                break;
+            }
+            if self.board.of(job).is_some() {
+                continue;
+            }
+            if let Some(row) = read.get(&JOBS, &job)? {
+                self.begin(id, job, row);
+            }
+        }
+        if let Some(due) = next {
+            self.look_later(id, due - now);
+        }
+        Ok(())
+    }
+
+    fn look_later(self: &Arc<Self>, id: WorkspaceId, millis: u64) {
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = this.stop.cancelled() => {}
+                () = tokio::time::sleep(std::time::Duration::from_millis(millis)) => {
+                    let _ = this.wake.send(id);
+                }
+            }
+        });
+    }
+
+    fn begin(self: &Arc<Self>, id: WorkspaceId, job: JobId, row: JobRow) {
+        if self.stop.is_cancelled() {
+            return;
+        }
+        let cancel = self.stop.child_token();
+        self.board.begin(job, cancel.clone());
+        let this = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let kind = this.kinds.get(row.kind.as_str()).cloned();
+            let places = if kind.as_ref().is_some_and(|k| k.interactive) { &this.interactive } else { &this.background };
+            // Closed never: the semaphores live as long as the runner.
+            let _place = Arc::clone(places).acquire_owned().await;
+            if let Err(error) = this.run(id, job, row, kind, cancel).await {
+                tracing::error!(workspace = %id, %job, %error, "a job's state can't be written");
+            }
+            this.board.end(job);
+            let _ = this.wake.send(id);
+        });
+    }
+
+    async fn run(
+        self: &Arc<Self>,
+        id: WorkspaceId,
+        job: JobId,
+        row: JobRow,
+        kind: Option<Kind>,
+        cancel: CancellationToken,
+    ) -> Result<(), StoreError> {
+        let Ok(Some(ws)) = self.door.for_job(id, job, row.asked_by) else { return Ok(()) };
+        if cancel.is_cancelled() && self.stop.is_cancelled() {
+            return Ok(());
+        }
+        let attempt = row.attempts + 1;
+        let result = match kind {
+            // A kind that this build no longer knows is consumed, so that it does not stay for ever.
+            None => Err(JobError::Fail("this version no longer does this kind of work".into())),
+            Some(_) if attempt > TRIES => Err(JobError::Fail("stopped after several tries that did not end".into())),
+            Some(kind) => {
+                let begun = JobRow { attempts: attempt, ..row.clone() };
+                ws.note(move |tx| tx.put(&JOBS, &job, &begun)).await?;
+                let context = JobContext {
+                    id: job,
+                    args: row.args.clone(),
+                    attempt,
+                    asked_by: row.asked_by,
+                    cancel: cancel.clone(),
+                    progress: self.board.clone(),
+                    ws,
+                };
+                // A task of its own, so that a panic ends this job and nothing else.
+                match tokio::spawn((kind.run)(context)).await {
+                    Ok(result) => result,
+                    Err(_) => Err(JobError::Retry("an internal error stopped it".into())),
+                }
+            }
+        };
+        if result.is_err() && self.stop.is_cancelled() {
+            // Shutting down: the row stays due, the next start begins it again.
+            return Ok(());
+        }
+        self.end(id, job, JobRow { attempts: attempt, ..row }, result).await
+    }
+
+    async fn end(
+        self: &Arc<Self>,
+        id: WorkspaceId,
+        job: JobId,
+        row: JobRow,
+        result: Result<(), JobError>,
+    ) -> Result<(), StoreError> {
+        let Ok(Some(ws)) = self.door.for_job(id, job, row.asked_by) else { return Ok(()) };
+        let (now, now_ms, due) = (self.clock.now(), self.clock.now_ms(), (row.due_ms, job));
+        let (state, error) = match result {
+            Ok(()) => (JobState::Done, None),
+            Err(JobError::Cancelled) => (JobState::Cancelled, None),
+            Err(JobError::Retry(why)) if row.attempts < TRIES => {
+                // 5 s, 10 s, 20 s, 40 s, each up to a fifth longer.
+                let wait = 5_000 * (1u64 << (row.attempts.saturating_sub(1)).min(10));
+                let due_ms = now_ms + wait + self.random.below(wait / 5);
+                let again = JobRow { due_ms, error: Some(why), ..row };
+                return ws
+                    .note(move |tx| {
+                        tx.remove(&JOBS_DUE, &due)?;
+                        tx.put(&JOBS_DUE, &(due_ms, job), &())?;
+                        tx.put(&JOBS, &job, &again)
+                    })
+                    .await;
+            }
+            Err(JobError::Fail(why) | JobError::Retry(why)) => (JobState::Failed, Some(why)),
+        };
+        let ended = JobRow { state, error, finished: Some(now), ..row };
+        let name = format!("{job} {}", ended.kind);
+        ws.change(Action::JobFinished, name, move |tx| {
+            tx.remove(&JOBS_DUE, &due)?;
+            tx.put(&JOBS, &job, &ended)?;
+            let old = JobId::from_bytes(oldest_kept(now_ms));
+            for (id, row) in tx.scan(&JOBS).before(&old).limit(16).rows()? {
+                if row.finished.is_some() {
+                    tx.remove(&JOBS, &id)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// The smallest id of jobs that are young enough to keep.
+fn oldest_kept(now_ms: u64) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..6].copy_from_slice(&now_ms.saturating_sub(KEEP_MS).to_be_bytes()[2..]);
+    bytes
+}

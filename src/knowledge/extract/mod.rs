@@ -1,1 +1,0 @@
-//! Text of a document, read in a confined child process.

@@ -1,3 +1,0 @@
-//! Uploaded documents: extraction, passages, search.
-
-pub mod extract;

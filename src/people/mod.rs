@@ -1,0 +1,29 @@
+//! People: first run, sign-in, the account's own pages, API tokens. `setup` is the wizard, `sign_in` the
+//! session, `account` the profile and the list of workspaces, `tokens` API tokens.
+
+mod account;
+mod setup;
+mod sign_in;
+mod tokens;
+
+pub use setup::{create_workspace, gate};
+
+use actix_web::web;
+
+/// Pages of this slice.
+pub fn routes(config: &mut web::ServiceConfig) {
+    setup::routes(config);
+    sign_in::routes(config);
+    account::routes(config);
+    tokens::routes(config);
+}
+
+/// `/api/v1/me`.
+pub fn api_routes(config: &mut web::ServiceConfig) {
+    account::api_routes(config);
+}
+
+/// A step number as loops count.
+fn nth(step: u8) -> usize {
+    usize::from(step)
+}

@@ -1,1 +1,0 @@
-//! The scripted model: a Messages API server.

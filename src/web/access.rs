@@ -1,0 +1,135 @@
+//! Who asks, and what they may reach. A handler names what it needs in its signature: [`Visitor`], [`Me`], or
+//! a role of the workspace in the URL. One extractor reads cookie and bearer token; both at once is refused.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{AUTHORIZATION, USER_AGENT};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
+
+use super::{Problem, Web};
+use crate::identity::sessions::Origin;
+use crate::identity::{SessionToken, SignedIn, Via};
+use crate::ids::RequestId;
+use crate::seal::Secret;
+use crate::workspace::{Admin, Entered, Member, Owner, Viewer};
+
+/// Session cookie over TLS; the prefix binds it to this host and to `Secure`.
+const SECURE_COOKIE: &str = "__Host-vynos";
+/// On the demo's plain loopback address, where some browsers refuse the prefix.
+const PLAIN_COOKIE: &str = "vynos";
+
+/// The name of the session cookie here.
+pub fn cookie_name(web: &Web) -> &'static str {
+    if web.secure() { SECURE_COOKIE } else { PLAIN_COOKIE }
+}
+
+/// A signed-in account.
+pub struct Me(SignedIn);
+
+impl std::ops::Deref for Me {
+    type Target = SignedIn;
+    fn deref(&self) -> &SignedIn {
+        &self.0
+    }
+}
+
+/// Anybody: signed in or not.
+pub struct Visitor {
+    pub me: Option<SignedIn>,
+    pub origin: Origin,
+}
+
+fn state(request: &HttpRequest) -> Result<&Web, Problem> {
+    match request.app_data::<web::Data<Web>>() {
+        Some(web) => Ok(web.get_ref()),
+        None => Err(Problem::Broken("no app data".into())),
+    }
+}
+
+/// The id that `guard` gave this request.
+pub fn request_id(request: &HttpRequest) -> Option<RequestId> {
+    request.extensions().get::<RequestId>().copied()
+}
+
+/// The session cookie's value.
+pub fn session_token(request: &HttpRequest, web: &Web) -> Option<SessionToken> {
+    request.cookie(cookie_name(web)).map(|c| SessionToken::new(c.value().to_owned()))
+}
+
+fn bearer(request: &HttpRequest) -> Result<Option<Secret>, Problem> {
+    let Some(value) = request.headers().get(AUTHORIZATION) else { return Ok(None) };
+    match value.to_str().ok().and_then(|v| v.split_once(' ')) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(Secret::new(token.trim().into()))),
+        _ => Err(Problem::SignIn),
+    }
+}
+
+/// Cookie or bearer token, never both. A bearer token counts only under `/api/`.
+fn signed_in(request: &HttpRequest) -> Result<SignedIn, Problem> {
+    let web = state(request)?;
+    let api = request.path().starts_with("/api/");
+    let who = match (session_token(request, web), bearer(request)?) {
+        (Some(_), Some(_)) => return Err(Problem::SignIn),
+        (None, Some(token)) if api => web.control.token(&token)?,
+        (Some(cookie), None) if !api => web.control.session(&cookie)?,
+        _ => return Err(Problem::SignIn),
+    };
+    request.extensions_mut().insert(who.account());
+    Ok(who)
+}
+
+fn entered(request: &HttpRequest) -> Result<Entered, Problem> {
+    let web = state(request)?;
+    let who = signed_in(request)?;
+    let id = request_id(request);
+    let entered = match (who.via(), request.match_info().get("workspace")) {
+        (Via::Session { .. }, Some(slug)) => web.door.enter(&who, slug, id)?,
+        (Via::Token { .. }, _) => web.door.enter_by_token(&who, id)?,
+        (Via::Session { .. }, None) => return Err(Problem::NotFound),
+    };
+    request.extensions_mut().insert(entered.id());
+    Ok(entered)
+}
+
+/// Where a request comes from: behind a proxy the last forwarder's word, else the socket.
+pub fn origin(request: &HttpRequest, web: &Web) -> Origin {
+    let header = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let forwarded = header("x-forwarded-for").filter(|_| web.behind_proxy);
+    let forwarded = forwarded.and_then(|list| list.rsplit(',').next().map(|a| a.trim().to_owned()));
+    let socket = || request.peer_addr().map(|a| a.ip().to_string()).unwrap_or_default();
+    Origin {
+        address: forwarded.unwrap_or_else(socket),
+        user_agent: header(USER_AGENT.as_str()).unwrap_or_default(),
+        request: request_id(request),
+    }
+}
+
+impl FromRequest for Me {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(signed_in(request).map(Self))
+    }
+}
+
+impl FromRequest for Visitor {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(state(request).map(|web| Self { me: signed_in(request).ok(), origin: origin(request, web) }))
+    }
+}
+
+macro_rules! roles {
+    ($($role:ident $enter:ident)*) => {$(
+        impl FromRequest for $role {
+            type Error = Problem;
+            type Future = Ready<Result<Self, Problem>>;
+            fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+                ready(entered(request).and_then(|e| Ok(e.$enter()?)))
+            }
+        }
+    )*};
+}
+roles!(Viewer viewer  Member member  Admin admin  Owner owner);

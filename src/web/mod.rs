@@ -1,0 +1,63 @@
+//! The page and API toolkit; names no feature. `access` turns a request into a signed-in person or a
+//! workspace handle, `form` reads posts, `page` draws the chrome, `problem` is every error a person sees,
+//! `guard` wraps all routes, `assets` serves embedded files, `tls` makes and loads certificates.
+
+pub mod access;
+pub mod assets;
+pub mod form;
+pub mod guard;
+pub mod page;
+pub mod problem;
+pub mod tls;
+
+pub use access::{Me, Visitor};
+pub use assets::{asset, icon};
+pub use form::PostForm;
+pub use page::{Blank, Crumb, NavItem, Shell, render};
+pub use problem::Problem;
+
+use url::Url;
+
+use crate::clock::Clock;
+use crate::identity::throttle::Throttle;
+use crate::identity::{Control, Settings};
+use crate::workspace::{Door, Pool, Viewer};
+use std::sync::{Arc, RwLock};
+
+/// What handlers share. One for the process, in actix's app data.
+pub struct Web {
+    pub control: Control,
+    pub door: Door,
+    pub pool: Arc<Pool>,
+    pub clock: Clock,
+    pub throttle: Throttle,
+    /// The address people use; links in mails and the OAuth callback are made from it.
+    pub external: Url,
+    /// The first hop is a trusted proxy on this machine that sets `X-Forwarded-For`.
+    pub behind_proxy: bool,
+    /// A throw-away instance with a simulated org and a scripted model.
+    pub demo: bool,
+    /// Entries of the sidebar, from the feature list.
+    pub navigation: fn(&Viewer) -> page::Navigation,
+    /// Settings as last read; refreshed by whoever changes them.
+    pub settings: RwLock<Settings>,
+}
+
+impl Web {
+    /// Whether cookies are marked Secure and named `__Host-`.
+    pub fn secure(&self) -> bool {
+        self.external.scheme() == "https"
+    }
+
+    /// The settings of the instance.
+    pub fn settings(&self) -> Settings {
+        self.settings.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Reads the settings again after a change.
+    pub fn refresh_settings(&self) -> Result<(), crate::store::StoreError> {
+        let fresh = self.control.settings()?;
+        *self.settings.write().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! The chrome around every page: plain data for `templates/base.html` (signed in) and `templates/blank.html`
+//! (sign-in, setup, errors).
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use askama::Template;
+
+use super::{Problem, Web};
+use crate::identity::{SignedIn, WorkspaceRow};
+use crate::workspace::Viewer;
+
+/// An entry of the sidebar.
+#[derive(Clone, Debug)]
+pub struct NavItem {
+    pub href: String,
+    pub label: &'static str,
+    pub icon: &'static str,
+    /// A number beside it, 0 = none.
+    pub count: usize,
+}
+
+/// What the feature list knows of a workspace's navigation.
+#[derive(Clone, Debug, Default)]
+pub struct Navigation {
+    pub main: Vec<NavItem>,
+    pub foot: Vec<NavItem>,
+}
+
+/// A step of the breadcrumb; the last one is the page itself.
+#[derive(Clone, Debug)]
+pub struct Crumb {
+    pub label: String,
+    pub href: String,
+}
+
+impl Crumb {
+    pub fn new(label: impl Into<String>, href: impl Into<String>) -> Self {
+        Self { label: label.into(), href: href.into() }
+    }
+}
+
+/// Everything the chrome of a signed-in page shows.
+#[derive(Clone, Debug)]
+pub struct Shell {
+    pub title: String,
+    pub theme: &'static str,
+    pub name: String,
+    pub initials: String,
+    pub email: String,
+    pub operator: bool,
+    pub csrf: String,
+    pub demo: bool,
+    /// The workspace the page is in, and all of the person's.
+    pub workspace: Option<WorkspaceRow>,
+    pub workspaces: Vec<WorkspaceRow>,
+    pub navigation: Navigation,
+    /// Path of the current entry of the sidebar.
+    pub current: String,
+    pub crumbs: Vec<Crumb>,
+}
+
+impl Shell {
+    /// The chrome of a page outside any workspace.
+    pub fn account(web: &Web, me: &SignedIn, title: &str) -> Result<Self, Problem> {
+        let person = me.person();
+        let workspaces = web.control.workspaces_of(me.account())?.into_iter().map(|(_, row, _)| row).collect();
+        Ok(Self {
+            title: title.to_owned(),
+            theme: person.theme.name(),
+            name: person.name.clone(),
+            initials: initials(&person.name),
+            email: person.email.to_string(),
+            operator: person.operator,
+            csrf: me.csrf().to_owned(),
+            demo: web.demo,
+            workspace: None,
+            workspaces,
+            navigation: Navigation::default(),
+            current: String::new(),
+            crumbs: vec![Crumb::new(title, "")],
+        })
+    }
+
+    /// The chrome of a page of a workspace. `current` is the sidebar entry's path below `/w/{slug}/`.
+    pub fn workspace(web: &Web, me: &SignedIn, ws: &Viewer, title: &str, current: &str) -> Result<Self, Problem> {
+        let mut shell = Self::account(web, me, title)?;
+        shell.current = format!("/w/{}/{current}", ws.row().slug);
+        shell.navigation = (web.navigation)(ws);
+        shell.workspace = Some(ws.row().clone());
+        Ok(shell)
+    }
+
+    /// Puts steps before the page's own.
+    pub fn under(mut self, steps: Vec<Crumb>) -> Self {
+        self.crumbs.splice(0..0, steps);
+        self
+    }
+}
+
+/// The chrome of a page without a sidebar.
+#[derive(Clone, Debug)]
+pub struct Blank {
+    pub title: String,
+    pub theme: &'static str,
+    pub demo: bool,
+    /// Host of the address people use.
+    pub host: String,
+}
+
+impl Blank {
+    pub fn new(web: &Web, title: &str) -> Self {
+        Self {
+            title: title.to_owned(),
+            theme: "system",
+            demo: web.demo,
+            host: web.external.host_str().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+/// The version people see and report.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Draws a page. Pages of a person are never stored by caches.
+pub fn render(page: &impl Template) -> Result<HttpResponse, Problem> {
+    render_with(actix_web::http::StatusCode::OK, page)
+}
+
+/// Draws a page under a status: a form that comes back with its errors is 422.
+pub fn render_with(status: actix_web::http::StatusCode, page: &impl Template) -> Result<HttpResponse, Problem> {
+    let html = page.render().map_err(|e| Problem::Broken(format!("template: {e}")))?;
+    Ok(HttpResponse::build(status)
+        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .body(html))
+}
+
+/// Sends the browser on with GET after a post.
+pub fn see_other(to: &str) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((actix_web::http::header::LOCATION, to)).finish()
+}
+
+fn initials(name: &str) -> String {
+    let mut words = name.split_whitespace();
+    let first = words.next().and_then(|w| w.chars().next());
+    let last = words.next_back().and_then(|w| w.chars().next());
+    first.into_iter().chain(last).flat_map(char::to_uppercase).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn initials_come_from_the_first_and_last_name() {
+        assert_eq!(initials("Mira Anna Kovač"), "MK");
+        assert_eq!(initials("ada"), "A");
+        assert_eq!(initials(""), "");
+    }
+}

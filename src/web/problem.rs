@@ -1,0 +1,232 @@
+//! Every error a person or a client sees. The same value makes the HTML page and `application/problem+json`;
+//! the cause chain goes to the one log line of the request and nowhere else.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+
+use crate::identity::{IdentityError, Role};
+use crate::seal::SealError;
+use crate::store::StoreError;
+use crate::workspace::Refused;
+use crate::workspace::pool::DataError;
+
+/// A field that was not right, with what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    pub field: String,
+    pub message: String,
+}
+
+/// What went wrong, as far as the one who asked may know.
+#[derive(Debug)]
+pub enum Problem {
+    /// Our fault or the machine's; the text is for the log.
+    Broken(String),
+    Conflict(String),
+    /// Visible, but not theirs to do; names the role that may.
+    Forbidden(Role),
+    /// The form came without its key, or from another site.
+    ForeignForm,
+    Gone(String),
+    Invalid(Vec<FieldError>),
+    NotFound,
+    /// Somebody outside (Salesforce, the model, mail) failed: who, and what to do.
+    Outside {
+        who: String,
+        advice: String,
+    },
+    Restricted,
+    /// Nobody is signed in, or the token is wrong, expired or revoked.
+    SignIn,
+    TooLarge(String),
+    TooMany(u64),
+}
+
+impl Problem {
+    /// One wrong field.
+    pub fn field(field: &str, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError { field: field.into(), message: message.into() }])
+    }
+
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Conflict(_) | Self::Restricted => StatusCode::CONFLICT,
+            Self::Forbidden(_) | Self::ForeignForm => StatusCode::FORBIDDEN,
+            Self::Gone(_) => StatusCode::GONE,
+            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Outside { .. } => StatusCode::BAD_GATEWAY,
+            Self::SignIn => StatusCode::UNAUTHORIZED,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+        }
+    }
+
+    /// What happened, what was kept, what to do. Never the cause chain.
+    pub fn said(&self) -> Said {
+        let said = |title: &str, detail: String| Said {
+            status: self.status().as_u16(),
+            title: title.to_owned(),
+            detail,
+            errors: Vec::new(),
+        };
+        match self {
+            Self::Broken(_) => said(
+                "Something broke here",
+                "This request was not carried out. Everything saved before is safe. Try again; if it happens again, \
+                 give the request id to the operator of this server."
+                    .into(),
+            ),
+            Self::Conflict(what) => said("This changed in the meantime", what.clone()),
+            Self::Forbidden(role) => said(
+                "Your role does not allow this",
+                format!(
+                    "It takes the role {} or higher. Nothing was changed. An admin or owner of this workspace can \
+                     give you that role under Settings, Members.",
+                    role.name()
+                ),
+            ),
+            Self::ForeignForm => said(
+                "This form is out of date",
+                "Nothing was changed. Go back, load the page again and send the form once more.".into(),
+            ),
+            Self::Gone(what) => said("This is gone", what.clone()),
+            Self::Invalid(errors) => {
+                Said { errors: errors.clone(), ..said("There is a problem", "Nothing was changed.".into()) }
+            }
+            Self::NotFound => said(
+                "There is nothing here",
+                "The address is wrong, it was deleted, or you are not a member of its workspace.".into(),
+            ),
+            Self::Outside { who, advice } => said(&format!("{who} did not answer as expected"), advice.clone()),
+            Self::Restricted => said(
+                "Processing is restricted",
+                "The contents of this workspace stay as they are: nothing is sent, synced or analysed until an owner \
+                 lifts the restriction."
+                    .into(),
+            ),
+            Self::SignIn => said("Sign in to go on", "Nobody is signed in, or the session has ended.".into()),
+            Self::TooLarge(what) => said("This is too large", what.clone()),
+            Self::TooMany(seconds) => {
+                said("Too many tries", format!("Nothing was changed. Try again in {seconds} seconds."))
+            }
+        }
+    }
+}
+
+/// A problem in words, as RFC 9457 names its members.
+#[derive(Clone, Debug, Serialize)]
+pub struct Said {
+    pub status: u16,
+    pub title: String,
+    pub detail: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}
+
+/// Travels in the answer's extensions: `guard` draws the page and logs the cause from it.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub said: Said,
+    pub cause: Option<String>,
+    pub sign_in: bool,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.said().title)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status()
+    }
+
+    /// A bare answer; `guard` writes the body in the form the client reads.
+    fn error_response(&self) -> HttpResponse {
+        let mut answer = HttpResponse::build(self.status());
+        answer.insert_header((CONTENT_TYPE, "application/problem+json"));
+        if let Self::TooMany(seconds) = self {
+            answer.insert_header((RETRY_AFTER, seconds.to_string()));
+        }
+        let answer = answer.finish();
+        let cause = match self {
+            Self::Broken(cause) => Some(cause.clone()),
+            Self::Outside { who, advice } => Some(format!("{who}: {advice}")),
+            _ => None,
+        };
+        let mut answer = answer;
+        answer.extensions_mut().insert(Told {
+            said: self.said(),
+            cause,
+            sign_in: matches!(self, Self::SignIn),
+        });
+        answer
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::DiskFull => Self::Outside {
+                who: "The disk".into(),
+                advice: "It is full: this was not saved, everything before it was. The operator has to free space; \
+                         then try again."
+                    .into(),
+            },
+            other => Self::Broken(other.to_string()),
+        }
+    }
+}
+
+impl From<DataError> for Problem {
+    fn from(error: DataError) -> Self {
+        match error {
+            DataError::Store(store) => store.into(),
+            other => Self::Broken(other.to_string()),
+        }
+    }
+}
+
+impl From<SealError> for Problem {
+    fn from(error: SealError) -> Self {
+        Self::Broken(error.to_string())
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Data(error) => error.into(),
+            Refused::Forbidden(role) => Self::Forbidden(role),
+            Refused::NotFound => Self::NotFound,
+            Refused::Restricted => Self::Restricted,
+        }
+    }
+}
+
+impl From<IdentityError> for Problem {
+    fn from(error: IdentityError) -> Self {
+        match error {
+            IdentityError::AddressTaken => Self::field("email", "There is an account with this address already."),
+            IdentityError::AlreadySetUp => Self::NotFound,
+            IdentityError::Invalid(message) => Self::field("", message),
+            IdentityError::NotSignedIn => Self::SignIn,
+            IdentityError::Store(store) => store.into(),
+            IdentityError::TooMany(seconds) => Self::TooMany(seconds),
+            IdentityError::WrongCredentials | IdentityError::WrongSetupCode => Self::field("", error.to_string()),
+        }
+    }
+}
+
+impl From<actix_web::error::BlockingError> for Problem {
+    fn from(error: actix_web::error::BlockingError) -> Self {
+        Self::Broken(error.to_string())
+    }
+}

@@ -1,1 +1,0 @@
-//! OAuth, REST, Tooling and SOAP Metadata API.
