@@ -21,6 +21,15 @@ use crate::workspace::pool::DataError;
 use crate::workspace::{DataDir, Door, Pool};
 use crate::{features, people};
 
+/// Makes ring the process's TLS provider. Called by every start; calling it again does nothing.
+pub fn install_crypto() {
+    // An error only says that a provider is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// How long a stop waits for threads that have ended to drop what they held.
+const LETTING_GO: Duration = Duration::from_secs(5);
+
 /// How certificates are had.
 #[derive(Clone, Debug)]
 pub enum TlsMode {
@@ -66,7 +75,9 @@ pub enum StartError {
     Other(String),
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
-    #[error("plain HTTP is only served on loopback; give a certificate, or listen on 127.0.0.1 behind a proxy")]
+    #[error(
+        "plain HTTP is only served on loopback; give a certificate, or listen on 127.0.0.1 behind a proxy"
+    )]
     PlainOutside,
 }
 
@@ -103,6 +114,7 @@ pub struct App {
 impl App {
     /// Opens the data and begins to serve.
     pub async fn start(options: Options) -> Result<Self, StartError> {
+        install_crypto();
         if matches!(options.tls, TlsMode::Plain) && !options.listen.ip().is_loopback() {
             return Err(StartError::PlainOutside);
         }
@@ -113,7 +125,9 @@ impl App {
         let settings = control.settings()?;
         match (settings.demo, options.demo) {
             (true, false) => return Err(StartError::DemoData),
-            (false, true) if settings.setup_step > 0 => return Err(StartError::ForeignData(options.data_dir)),
+            (false, true) if settings.setup_step > 0 => {
+                return Err(StartError::ForeignData(options.data_dir));
+            }
             _ => {}
         }
         let listener = TcpListener::bind(options.listen).map_err(|e| StartError::Bind(options.listen, e))?;
@@ -123,7 +137,8 @@ impl App {
             None => default_url(&options.tls, address)?,
         };
         let certificate = certificate(&options, &control, &url, address)?;
-        let fingerprint = certificate.as_ref().and_then(|(_, _, ca)| ca.as_ref().map(tls::LocalCa::fingerprint));
+        let fingerprint =
+            certificate.as_ref().and_then(|(_, _, ca)| ca.as_ref().map(tls::LocalCa::fingerprint));
         let pool = Arc::new(Pool::new(data, options.clock.clone(), options.random.clone()));
         let door = Door::new(control.clone(), Arc::clone(&pool));
         let workspaces: Vec<WorkspaceId> = control.all_workspaces()?.into_iter().map(|(id, _)| id).collect();
@@ -150,7 +165,18 @@ impl App {
             settings: RwLock::new(settings),
         });
         let (server, running) = serve(listener, &web, certificate.as_ref(), options.workers)?;
-        Ok(Self { address, url, setup_code, fingerprint, web, runner, server, running, certificate, _lock: lock })
+        Ok(Self {
+            address,
+            url,
+            setup_code,
+            fingerprint,
+            web,
+            runner,
+            server,
+            running,
+            certificate,
+            _lock: lock,
+        })
     }
 
     /// Reads the operator's certificate again (SIGHUP), or renews the local one when it is time.
@@ -174,7 +200,15 @@ impl App {
             self.server.stop(false).await;
         }
         let _ = self.running.await;
-        self.web.pool.close_idle();
+        let Self { web, runner, .. } = self;
+        drop(runner);
+        web.pool.close_idle();
+        // The web server's threads let go of the data a moment after they said that they ended.
+        let until = tokio::time::Instant::now() + LETTING_GO;
+        let web = web.into_inner();
+        while Arc::strong_count(&web) > 1 && tokio::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 }
 

@@ -34,8 +34,8 @@ const fn route(method: &'static str, path: &'static str, access: Access) -> Rout
     Route { method, path, access }
 }
 
-use Access::{Account, Anybody, Role, Setup, Token};
 use crate::identity::Role::{Admin, Viewer as Reader};
+use Access::{Account, Anybody, Role, Setup, Token};
 
 /// Every route of the product.
 pub const ROUTES: &[Route] = &[

@@ -103,7 +103,11 @@ impl ServerArgs {
         }
         Ok(ServerConfig {
             data_dir: self.data_dir.clone().or(file.data_dir).unwrap_or_else(|| DATA_DIR.into()),
-            master_key_file: self.master_key_file.clone().or(file.master_key_file).unwrap_or_else(|| MASTER_KEY.into()),
+            master_key_file: self
+                .master_key_file
+                .clone()
+                .or(file.master_key_file)
+                .unwrap_or_else(|| MASTER_KEY.into()),
             listen,
             external_url,
             tls,

@@ -20,7 +20,8 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done · 1 it ran and the answer is no · 2 wrong usage · 3 could not run.
+const EXIT_CODES: &str =
+    "Exit codes: 0 done · 1 it ran and the answer is no · 2 wrong usage · 3 could not run.
 Every option can also be set by an environment variable or in --config FILE (TOML); a flag wins over the
 environment, the environment over the file.";
 

@@ -52,10 +52,12 @@ fn chains(control: &Control, door: &Door) -> Result<(), Failure> {
 fn report(place: &str, chain: Result<u64, Broken>) -> Result<(), Failure> {
     match chain {
         Ok(lines) => say(&format!("{place}: audit chain of {lines} lines holds")),
-        Err(Broken::Link(line)) => Err(Failure::No(format!("{place}: the audit chain is broken at line {line}"))),
-        Err(Broken::Tail(line)) => {
-            Err(Failure::No(format!("{place}: the audit chain ends at line {line}, lines behind it were cut")))
+        Err(Broken::Link(line)) => {
+            Err(Failure::No(format!("{place}: the audit chain is broken at line {line}")))
         }
+        Err(Broken::Tail(line)) => Err(Failure::No(format!(
+            "{place}: the audit chain ends at line {line}, lines behind it were cut"
+        ))),
     }
 }
 

@@ -13,8 +13,8 @@ pub mod tokens;
 pub use accounts::{Account, AccountState, Email, Theme};
 pub use control::{Control, ControlTx};
 pub use memberships::{Membership, Role, WorkspaceRow, WorkspaceState};
-pub use settings::Settings;
 pub use sessions::{Session, SessionToken, SignedIn, Via};
+pub use settings::Settings;
 pub use tokens::{ApiToken, Scope};
 
 use crate::store::StoreError;

@@ -51,7 +51,12 @@ pub enum JobState {
 }
 
 /// Queues a job inside a change; it runs once that has committed.
-pub fn enqueue(tx: &mut Change<'_>, ws: &JobCause, kind: &'static str, args: Value) -> Result<JobId, StoreError> {
+pub fn enqueue(
+    tx: &mut Change<'_>,
+    ws: &JobCause,
+    kind: &'static str,
+    args: Value,
+) -> Result<JobId, StoreError> {
     let id = JobId::new(&ws.clock, &ws.random);
     let now = ws.clock.now();
     let due_ms = ws.clock.now_ms();

@@ -19,7 +19,7 @@ const BACKGROUND: usize = 2;
 /// Jobs that a person waits for.
 const INTERACTIVE: usize = 64;
 /// Jobs taken from one workspace at a look, so that one cannot starve the others.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 256;
 /// A job that was begun this often without ending has failed.
 const TRIES: u32 = 5;
 /// Ended jobs are kept this long for pages that show them.
@@ -74,7 +74,7 @@ impl Runner {
         });
         let runner = Self { inner: Arc::clone(&inner) };
         let this = Arc::clone(&inner);
-        tokio::spawn(async move {
+        inner.tasks.spawn(async move {
             for id in workspaces {
                 this.look(id).await;
             }
@@ -98,11 +98,6 @@ impl Runner {
 
     pub fn board(&self) -> &Board {
         &self.inner.board
-    }
-
-    /// Jobs that run now.
-    pub fn running(&self) -> usize {
-        self.inner.tasks.len()
     }
 
     /// Takes no more jobs, tells running ones to stop and waits for them. What does not end is begun again
@@ -147,7 +142,7 @@ impl Inner {
 
     fn look_later(self: &Arc<Self>, id: WorkspaceId, millis: u64) {
         let this = Arc::clone(self);
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             tokio::select! {
                 () = this.stop.cancelled() => {}
                 () = tokio::time::sleep(std::time::Duration::from_millis(millis)) => {
@@ -166,7 +161,11 @@ impl Inner {
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             let kind = this.kinds.get(row.kind.as_str()).cloned();
-            let places = if kind.as_ref().is_some_and(|k| k.interactive) { &this.interactive } else { &this.background };
+            let places = if kind.as_ref().is_some_and(|k| k.interactive) {
+                &this.interactive
+            } else {
+                &this.background
+            };
             // Closed never: the semaphores live as long as the runner.
             let _place = Arc::clone(places).acquire_owned().await;
             if let Err(error) = this.run(id, job, row, kind, cancel).await {
@@ -193,7 +192,9 @@ impl Inner {
         let result = match kind {
             // A kind that this build no longer knows is consumed, so that it does not stay for ever.
             None => Err(JobError::Fail("this version no longer does this kind of work".into())),
-            Some(_) if attempt > TRIES => Err(JobError::Fail("stopped after several tries that did not end".into())),
+            Some(_) if attempt > TRIES => {
+                Err(JobError::Fail("stopped after several tries that did not end".into()))
+            }
             Some(kind) => {
                 let begun = JobRow { attempts: attempt, ..row.clone() };
                 ws.note(move |tx| tx.put(&JOBS, &job, &begun)).await?;

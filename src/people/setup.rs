@@ -15,8 +15,8 @@ use crate::identity::settings::SETTINGS;
 use crate::identity::{Control, IdentityError, SignedIn, WorkspaceRow};
 use crate::ids::{AccountId, WorkspaceId};
 use crate::seal::{RecoveryCode, Secret};
-use crate::store::audit::{Action, Actor};
 use crate::store::Read as _;
+use crate::store::audit::{Action, Actor};
 use crate::web::access::{origin, request_id};
 use crate::web::form::OpenForm;
 use crate::web::page::{render_with, see_other};
@@ -317,9 +317,9 @@ async fn workspace(
         }
         Err(problem) => {
             SetupPage { csrf: me.csrf().to_owned(), ..SetupPage::new(&web, LAST) }.again(match problem {
-                Problem::Invalid(errors) => {
-                    Problem::Invalid(errors.into_iter().map(|e| FieldError { field: "name".into(), ..e }).collect())
-                }
+                Problem::Invalid(errors) => Problem::Invalid(
+                    errors.into_iter().map(|e| FieldError { field: "name".into(), ..e }).collect(),
+                ),
                 other => other,
             })
         }

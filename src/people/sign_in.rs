@@ -51,7 +51,11 @@ fn action(web: &Web) -> &'static str {
     if web.settings().set_up { "/sign-in" } else { "/setup/sign-in" }
 }
 
-async fn show(web: web::Data<Web>, visitor: Visitor, query: web::Query<Next>) -> Result<HttpResponse, Problem> {
+async fn show(
+    web: web::Data<Web>,
+    visitor: Visitor,
+    query: web::Query<Next>,
+) -> Result<HttpResponse, Problem> {
     if visitor.me.is_some() {
         return Ok(see_other(&safe_next(&query.next)));
     }

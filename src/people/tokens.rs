@@ -77,14 +77,16 @@ async fn create(
     ws: Viewer,
     PostForm(form): PostForm<Vec<(String, String)>>,
 ) -> Result<HttpResponse, Problem> {
-    let value = |name: &str| form.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).unwrap_or_default();
+    let value =
+        |name: &str| form.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).unwrap_or_default();
     let scopes: Vec<Scope> =
         Scope::ALL.into_iter().filter(|s| form.iter().any(|(n, v)| n == "scope" && v == s.name())).collect();
     let days: i64 = value("days").parse().unwrap_or(90);
     let expires = web.clock.now().checked_add(SignedDuration::from_hours(24 * days.clamp(1, 366))).ok();
     let (state, actor, account, id, name) =
         (web.clone(), me.actor(), me.account(), ws.id(), value("name").to_owned());
-    let made = web::block(move || state.control.create_token(actor, account, id, &name, scopes, expires)).await?;
+    let made =
+        web::block(move || state.control.create_token(actor, account, id, &name, scopes, expires)).await?;
     match made {
         Ok((secret, _)) => page::render(&view(&web, &me, &ws, Some(secret))?),
         Err(IdentityError::Invalid(message)) => {

@@ -60,7 +60,9 @@ pub fn session_token(request: &HttpRequest, web: &Web) -> Option<SessionToken> {
 fn bearer(request: &HttpRequest) -> Result<Option<Secret>, Problem> {
     let Some(value) = request.headers().get(AUTHORIZATION) else { return Ok(None) };
     match value.to_str().ok().and_then(|v| v.split_once(' ')) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(Secret::new(token.trim().into()))),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+            Ok(Some(Secret::new(token.trim().into())))
+        }
         _ => Err(Problem::SignIn),
     }
 }

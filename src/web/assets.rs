@@ -27,7 +27,10 @@ struct Asset {
 static ASSETS: LazyLock<HashMap<String, Asset>> = LazyLock::new(load);
 /// Hashed file name -> plain name.
 static NAMES: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
-    ASSETS.iter().map(|(name, asset)| (asset.url.trim_start_matches("/assets/").to_owned(), name.clone())).collect()
+    ASSETS
+        .iter()
+        .map(|(name, asset)| (asset.url.trim_start_matches("/assets/").to_owned(), name.clone()))
+        .collect()
 });
 
 /// Stylesheets and scripts name other files, so those come first and the names in them are rewritten.
@@ -79,7 +82,10 @@ pub fn asset(name: &str) -> &'static str {
 
 /// An icon of the sprite. Decoration: put a visible or `.vh` label beside it.
 pub fn icon(name: &str) -> Safe<String> {
-    Safe(format!(r##"<svg class="i" aria-hidden="true"><use href="{}#i-{name}"/></svg>"##, asset("icons.svg")))
+    Safe(format!(
+        r##"<svg class="i" aria-hidden="true"><use href="{}#i-{name}"/></svg>"##,
+        asset("icons.svg")
+    ))
 }
 
 /// `/assets/{file}`.
@@ -97,9 +103,10 @@ async fn file(request: HttpRequest, file: web::Path<String>) -> Result<HttpRespo
     let mut answer = HttpResponse::Ok();
     answer.insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable")).content_type(asset.kind);
     Ok(match &asset.gzip {
-        Some(gzip) if accepts_gzip => {
-            answer.insert_header((CONTENT_ENCODING, "gzip")).insert_header((VARY, "accept-encoding")).body(gzip.clone())
-        }
+        Some(gzip) if accepts_gzip => answer
+            .insert_header((CONTENT_ENCODING, "gzip"))
+            .insert_header((VARY, "accept-encoding"))
+            .body(gzip.clone()),
         Some(_) => answer.insert_header((VARY, "accept-encoding")).body(asset.plain.clone()),
         None => answer.body(asset.plain.clone()),
     })

@@ -30,7 +30,8 @@ impl<T: DeserializeOwned + 'static> FromRequest for PostForm<T> {
         Box::pin(async move {
             let me = me.await?;
             let pairs = pairs(body.await)?;
-            let key = pairs.iter().find(|(name, _)| name == "csrf").map(|(_, v)| v.as_str()).unwrap_or_default();
+            let key =
+                pairs.iter().find(|(name, _)| name == "csrf").map(|(_, v)| v.as_str()).unwrap_or_default();
             if me.csrf().is_empty() || !constant_time_eq(key.as_bytes(), me.csrf().as_bytes()) {
                 return Err(Problem::ForeignForm);
             }
@@ -56,5 +57,6 @@ fn pairs(body: Result<web::Bytes, actix_web::Error>) -> Result<Vec<(String, Stri
 fn parse<T: DeserializeOwned>(pairs: Vec<(String, String)>) -> Result<T, Problem> {
     let pairs: Vec<_> = pairs.into_iter().filter(|(name, _)| name != "csrf").collect();
     let again = serde_urlencoded::to_string(pairs).map_err(|e| Problem::field("", e.to_string()))?;
-    serde_urlencoded::from_str(&again).map_err(|e| Problem::field("", format!("The form is not complete: {e}.")))
+    serde_urlencoded::from_str(&again)
+        .map_err(|e| Problem::field("", format!("The form is not complete: {e}.")))
 }

@@ -93,7 +93,8 @@ fn refusal(request: &ServiceRequest, web: &Web) -> Option<Problem> {
         return None;
     }
     let value = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
-    let foreign_origin = value("origin").is_some_and(|origin| origin != web.external.origin().ascii_serialization());
+    let foreign_origin =
+        value("origin").is_some_and(|origin| origin != web.external.origin().ascii_serialization());
     let foreign_site = value("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"));
     (foreign_origin || foreign_site).then_some(Problem::ForeignForm)
 }

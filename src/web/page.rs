@@ -63,7 +63,8 @@ impl Shell {
     /// The chrome of a page outside any workspace.
     pub fn account(web: &Web, me: &SignedIn, title: &str) -> Result<Self, Problem> {
         let person = me.person();
-        let workspaces = web.control.workspaces_of(me.account())?.into_iter().map(|(_, row, _)| row).collect();
+        let workspaces =
+            web.control.workspaces_of(me.account())?.into_iter().map(|(_, row, _)| row).collect();
         Ok(Self {
             title: title.to_owned(),
             theme: person.theme.name(),
@@ -82,7 +83,13 @@ impl Shell {
     }
 
     /// The chrome of a page of a workspace. `current` is the sidebar entry's path below `/w/{slug}/`.
-    pub fn workspace(web: &Web, me: &SignedIn, ws: &Viewer, title: &str, current: &str) -> Result<Self, Problem> {
+    pub fn workspace(
+        web: &Web,
+        me: &SignedIn,
+        ws: &Viewer,
+        title: &str,
+        current: &str,
+    ) -> Result<Self, Problem> {
         let mut shell = Self::account(web, me, title)?;
         shell.current = format!("/w/{}/{current}", ws.row().slug);
         shell.navigation = (web.navigation)(ws);
@@ -127,7 +134,10 @@ pub fn render(page: &impl Template) -> Result<HttpResponse, Problem> {
 }
 
 /// Draws a page under a status: a form that comes back with its errors is 422.
-pub fn render_with(status: actix_web::http::StatusCode, page: &impl Template) -> Result<HttpResponse, Problem> {
+pub fn render_with(
+    status: actix_web::http::StatusCode,
+    page: &impl Template,
+) -> Result<HttpResponse, Problem> {
     let html = page.render().map_err(|e| Problem::Broken(format!("template: {e}")))?;
     Ok(HttpResponse::build(status)
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))

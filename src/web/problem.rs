@@ -214,13 +214,17 @@ impl From<Refused> for Problem {
 impl From<IdentityError> for Problem {
     fn from(error: IdentityError) -> Self {
         match error {
-            IdentityError::AddressTaken => Self::field("email", "There is an account with this address already."),
+            IdentityError::AddressTaken => {
+                Self::field("email", "There is an account with this address already.")
+            }
             IdentityError::AlreadySetUp => Self::NotFound,
             IdentityError::Invalid(message) => Self::field("", message),
             IdentityError::NotSignedIn => Self::SignIn,
             IdentityError::Store(store) => store.into(),
             IdentityError::TooMany(seconds) => Self::TooMany(seconds),
-            IdentityError::WrongCredentials | IdentityError::WrongSetupCode => Self::field("", error.to_string()),
+            IdentityError::WrongCredentials | IdentityError::WrongSetupCode => {
+                Self::field("", error.to_string())
+            }
         }
     }
 }

@@ -8,8 +8,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::{Timestamp, ToSpan as _, tz::TimeZone};
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, NameConstraints,
+    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
 };
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -66,7 +66,9 @@ impl LocalCa {
         let now = control.clock().now();
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, format!("Vynos local CA for {}", names.join(", ")));
+        params
+            .distinguished_name
+            .push(DnType::CommonName, format!("Vynos local CA for {}", names.join(", ")));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let permitted_subtrees = names.iter().map(|name| subtree(name)).collect();
@@ -76,9 +78,10 @@ impl LocalCa {
         let sealed = control.records().seal_record(PLACE, &Secret::new(key.serialize_pem()));
         let ca = Self { names: names.to_vec(), certificate_pem, key: sealed };
         let kept = ca.clone();
-        control.change_now(Note::new(Actor::Operator, Action::InstanceSettingsChanged, "local CA"), |tx| {
-            tx.put(&LOCAL_CA, &0, &kept)
-        })?;
+        control
+            .change_now(Note::new(Actor::Operator, Action::InstanceSettingsChanged, "local CA"), |tx| {
+                tx.put(&LOCAL_CA, &0, &kept)
+            })?;
         Ok(ca)
     }
 
@@ -124,7 +127,8 @@ fn lifetime(now: Timestamp, days: i64) -> (time::OffsetDateTime, time::OffsetDat
 
 fn certified(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, TlsError> {
     let bad = |what: &str| TlsError::Certificate(what.to_owned());
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>().map_err(|e| bad(&e.to_string()))?;
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>().map_err(|e| bad(&e.to_string()))?;
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| bad(&e.to_string()))?;
     if chain.is_empty() {
         return Err(bad("no certificate in the file"));
@@ -193,6 +197,8 @@ impl Served {
 }
 
 fn read_files(chain: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
-    let read = |path: &Path| std::fs::read(path).map_err(|e| TlsError::Certificate(format!("{}: {e}", path.display())));
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|e| TlsError::Certificate(format!("{}: {e}", path.display())))
+    };
     certified(&read(chain)?, &read(key)?)
 }

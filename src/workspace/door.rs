@@ -85,7 +85,12 @@ impl Door {
     }
 
     /// Hands a due job its workspace; `None` once the workspace is gone.
-    pub fn for_job(&self, id: WorkspaceId, job: JobId, asked_by: Option<AccountId>) -> Result<Option<Worker>, Refused> {
+    pub fn for_job(
+        &self,
+        id: WorkspaceId,
+        job: JobId,
+        asked_by: Option<AccountId>,
+    ) -> Result<Option<Worker>, Refused> {
         let Some(row) = self.control.workspace(id)? else { return Ok(None) };
         let actor = Actor::Job { id: job, asked_by };
         let ws = Workspace { tenant: self.pool.tenant(id)?, actor, request: None };

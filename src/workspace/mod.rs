@@ -46,7 +46,13 @@ struct Tenant {
 }
 
 impl Tenant {
-    fn new(id: WorkspaceId, file: File, key: &DataKey, home: &std::path::Path, shared: &pool::Shared) -> Self {
+    fn new(
+        id: WorkspaceId,
+        file: File,
+        key: &DataKey,
+        home: &std::path::Path,
+        shared: &pool::Shared,
+    ) -> Self {
         Self {
             id,
             file,

@@ -40,7 +40,9 @@ pub enum DataError {
     Empty(PathBuf),
     #[error("{0}: {1}")]
     File(PathBuf, io::Error),
-    #[error("{path} has format {found}, made by a newer Vynos; this one reads up to {FORMAT}. Nothing was changed")]
+    #[error(
+        "{path} has format {found}, made by a newer Vynos; this one reads up to {FORMAT}. Nothing was changed"
+    )]
     Newer { path: PathBuf, found: u32 },
     #[error("{0} holds files that are not Vynos data; choose an empty directory")]
     NotOurs(PathBuf),
@@ -138,7 +140,8 @@ impl DataDir {
 /// Writes a small file so that it is there whole or not at all.
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
@@ -197,6 +200,11 @@ impl Pool {
         &self.data
     }
 
+    /// The data directory, to share with another pool.
+    pub fn shared_data(&self) -> &Arc<DataDir> {
+        &self.data
+    }
+
     pub fn hooks(&self) -> &Hooks {
         &self.shared.hooks
     }
@@ -204,7 +212,11 @@ impl Pool {
     /// Makes the files of a new workspace; nobody is in it until control lists it.
     pub fn create(&self, id: WorkspaceId) -> Result<(), DataError> {
         let home = self.data.home(id);
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&home).map_err(|e| DataError::File(home.clone(), e))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&home)
+            .map_err(|e| DataError::File(home.clone(), e))?;
         let key = self.data.new_key(&id.to_string())?;
         drop(File::create(&home.join("keyspace.redb"), &key.sub(Use::Pages), CACHE)?);
         Ok(())

@@ -1,1 +1,15 @@
-//! All integration tests in one binary, so that one executable is linked.
+//! All integration tests in one binary, so that one executable is linked. Each module names what it proves.
+
+mod access;
+mod audit;
+mod bit_flips;
+mod boundaries;
+mod harness;
+mod headers;
+mod jobs;
+mod kill;
+mod power_loss;
+mod setup;
+mod tables;
+mod tls;
+mod unreadable_disk;

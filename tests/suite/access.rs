@@ -1,0 +1,152 @@
+//! The access matrix: every route of `features.rs` x everybody who may come by. Rows come from the list; what
+//! each caller must get follows from the route's declared access, so nothing here can be blessed.
+
+use vynos::features::{Access, ROUTES, Route};
+use vynos::identity::control::Note;
+use vynos::identity::{AccountState, Control, Role};
+use vynos::ids::AccountId;
+use vynos::seal::Secret;
+use vynos::store::Read as _;
+use vynos::store::audit::{Action, Actor};
+
+use crate::harness::{Client, PASSWORD, Server};
+
+fn person(control: &Control, name: &str) -> AccountId {
+    let email = format!("{name}@halden.example");
+    let new = Control::prepare_account(&email, name, &Secret::new(PASSWORD.into()), false).unwrap();
+    let note = Note::new(Actor::Operator, Action::AccountCreated, name);
+    control.change_now(note, |tx| control.insert_account(tx, new)).unwrap()
+}
+
+async fn signed_in(server: &Server, name: &str) -> Client {
+    let client = server.client();
+    assert_eq!(client.sign_in(&format!("{name}@halden.example"), PASSWORD).await.status, 303);
+    client
+}
+
+/// What a caller gets at a route, before looking at what the route then does.
+#[derive(Debug, PartialEq)]
+enum Verdict {
+    In,
+    NotAllowed,
+    NotFound,
+    SignIn,
+}
+
+fn verdict(status: u16, location: &str) -> Verdict {
+    match status {
+        303 if location.starts_with("/sign-in?") => Verdict::SignIn,
+        401 => Verdict::SignIn,
+        403 => Verdict::NotAllowed,
+        404 => Verdict::NotFound,
+        _ => Verdict::In,
+    }
+}
+
+async fn call(client: &Client, route: &Route) -> Verdict {
+    let path =
+        route.path.replace("{workspace}", "halden-energy").replace("{token}", "01m8502e5c5z16kwvzypsnvxp3");
+    let answer = match route.method {
+        "GET" => client.get(&path).await,
+        _ => client.post(&path, &[]).await,
+    };
+    // A made-up id below a workspace is not found by those who may look.
+    let below = route.path.contains("{token}");
+    match verdict(answer.status, answer.location()) {
+        Verdict::NotFound if below && answer.status == 404 => Verdict::In,
+        other => other,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_lets_in_whom_it_says_and_nobody_else() {
+    let (server, owner) = Server::ready().await;
+    let control = &server.app().web.control;
+    let (workspace, _) = control.workspace_by_slug("halden-energy").unwrap().unwrap();
+    for (name, role) in [("viewer", Role::Viewer), ("member", Role::Member), ("admin", Role::Admin)] {
+        let id = person(control, name);
+        let note = Note::new(Actor::Operator, Action::MemberAdded, id);
+        control.change_now(note, |tx| control.put_member(tx, workspace, id, role)).unwrap();
+    }
+    person(control, "stranger");
+    let suspended = person(control, "suspended");
+    let gone = signed_in(&server, "suspended").await;
+    let note = Note::new(Actor::Operator, Action::AccountChanged, suspended);
+    control
+        .change_now(note, |tx| {
+            let table = &vynos::identity::accounts::ACCOUNTS;
+            let mut account = tx.get(table, &suspended)?.unwrap();
+            account.state = AccountState::Suspended;
+            tx.put(table, &suspended, &account)
+        })
+        .unwrap();
+    let (viewer, member) = (signed_in(&server, "viewer").await, signed_in(&server, "member").await);
+    let (admin, stranger) = (signed_in(&server, "admin").await, signed_in(&server, "stranger").await);
+    let nobody = server.client();
+    let callers: [(&str, &Client, Option<Role>, bool); 7] = [
+        ("nobody", &nobody, None, false),
+        ("suspended", &gone, None, false),
+        ("stranger", &stranger, None, true),
+        ("viewer", &viewer, Some(Role::Viewer), true),
+        ("member", &member, Some(Role::Member), true),
+        ("admin", &admin, Some(Role::Admin), true),
+        ("owner", &owner, Some(Role::Owner), true),
+    ];
+    for route in ROUTES.iter().filter(|r| r.path != "/sign-out") {
+        for (name, client, role, account) in &callers {
+            let expected = match route.access {
+                Access::Anybody | Access::Setup => continue,
+                Access::Token => Verdict::SignIn,
+                Access::Account | Access::Role(_) if !account => Verdict::SignIn,
+                Access::Account => Verdict::In,
+                Access::Role(least) => match role {
+                    None => Verdict::NotFound,
+                    Some(role) if *role < least => Verdict::NotAllowed,
+                    Some(_) => Verdict::In,
+                },
+            };
+            let got = call(client, route).await;
+            // A made-up id hides behind the same 404 from strangers.
+            let hidden = expected == Verdict::NotFound && route.path.contains("{token}");
+            assert!(
+                got == expected || hidden,
+                "{name}: {} {} gave {got:?}, not {expected:?}",
+                route.method,
+                route.path
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_without_the_sessions_key_or_from_another_site_changes_nothing() {
+    let (_server, ada) = Server::ready().await;
+    let fields = [("name", "Eve"), ("theme", "dark")];
+    let keyless = ada.send(ada.request("POST", "/account/profile").form(&fields)).await;
+    assert_eq!(keyless.status, 403);
+    for (header, value) in [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")] {
+        let foreign =
+            ada.send(ada.request("POST", "/account/profile").header(header, value).form(&fields)).await;
+        assert_eq!(foreign.status, 403, "{header}");
+    }
+    assert!(ada.get("/account/profile").await.body.contains("Ada Lovelace"));
+    assert_eq!(ada.post("/account/profile", &fields).await.status, 303);
+    assert!(ada.get("/account/profile").await.body.contains("data-theme=\"dark\""));
+}
+
+/// Row 12: fields that a form does not have are refused, not ignored.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_12_unknown_fields_are_refused() {
+    let (_server, ada) = Server::ready().await;
+    let answer =
+        ada.post("/account/profile", &[("name", "A"), ("theme", "dark"), ("operator", "true")]).await;
+    assert_eq!(answer.status, 422);
+}
+
+/// Row 48: a page of another host name that resolves to this machine reads nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_48_requests_for_another_host_find_nothing() {
+    let (_server, ada) = Server::ready().await;
+    let answer = ada.send(ada.request("GET", "/workspaces").header("host", "rebind.example")).await;
+    assert_eq!(answer.status, 404);
+}
