@@ -44,6 +44,8 @@ enum Command {
     },
     /// Runs the server.
     Serve(ServerArgs),
+    /// Prints the code that opens first-run setup; 1 when setup has ended.
+    SetupCode(ServerArgs),
     /// Checks every page, seal and audit chain of a stopped instance's data; names the first broken place.
     Verify(ServerArgs),
 }
@@ -99,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Key { command: KeyCommand::Create(args) } => verify::create_key(&args),
         Command::Key { command: KeyCommand::Status(args) } => verify::key_status(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::SetupCode(args) => verify::setup_code(&args),
         Command::Verify(args) => verify::data(&args),
     };
     match result {

@@ -12,7 +12,7 @@ use crate::clock::{Clock, Random};
 /// A stop waits this long for streams and jobs; a second signal ends it at once.
 const LONGEST_STOP: Duration = Duration::from_secs(30);
 /// How often the local certificate is looked at.
-const RENEWAL: Duration = Duration::from_secs(12 * 3600);
+const RENEWAL: Duration = Duration::from_hours(12);
 
 pub fn run(args: &ServerArgs) -> Result<(), Failure> {
     let started = Instant::now();

@@ -9,6 +9,18 @@ use crate::seal::MasterKey;
 use crate::store::audit::Broken;
 use crate::workspace::{DataDir, Door, Pool};
 
+/// `vynos setup-code`: also makes the data directory, so that an installer can print the code before the
+/// first start.
+pub fn setup_code(args: &ServerArgs) -> Result<(), Failure> {
+    let config = args.resolve()?;
+    let data = DataDir::open_or_create(&config.data_dir, MasterKey::load(&config.master_key_file)?)?;
+    let control = data.control(Clock::system(), Random::system())?;
+    if control.settings()?.set_up {
+        return Err(Failure::No("setup has ended; there is no code any more".into()));
+    }
+    say(control.setup_code().expose())
+}
+
 fn open(args: &ServerArgs) -> Result<(Arc<DataDir>, Control), Failure> {
     let config = args.resolve()?;
     let master = MasterKey::load(&config.master_key_file)

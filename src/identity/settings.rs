@@ -79,7 +79,7 @@ impl Control {
     /// nowhere and the console can print it again until setup is done.
     pub fn setup_code(&self) -> Secret {
         let bytes = self.lookups().lookup(b"setup code");
-        let hex: String = bytes[..16].iter().map(|b| format!("{b:02x}")).collect();
+        let hex = crate::seal::hex(&bytes[..16]);
         let groups: Vec<&str> = (0..8).map(|i| &hex[i * 4..i * 4 + 4]).collect();
         Secret::new(groups.join("-"))
     }

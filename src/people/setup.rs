@@ -260,7 +260,7 @@ async fn make_code(web: web::Data<Web>, me: Me, _: PostForm<Nothing>) -> Result<
 
 fn group_hash(control: &Control, group: &str) -> String {
     let hash = control.lookups().lookup(format!("recovery group {group}").as_bytes());
-    hash[..8].iter().map(|b| format!("{b:02x}")).collect()
+    crate::seal::hex(&hash[..8])
 }
 
 #[derive(Deserialize)]

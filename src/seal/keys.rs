@@ -68,7 +68,7 @@ impl MasterKey {
     /// Eight hex digits that tell two keys apart and nothing else.
     pub fn fingerprint(&self) -> String {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &derive(&self.0, b"", b"vynos 1 fingerprint"));
-        hmac::sign(&key, b"").as_ref()[..4].iter().map(|b| format!("{b:02x}")).collect()
+        super::hex(&hmac::sign(&key, b"").as_ref()[..4])
     }
 
     /// Seals a data key for `place` (a workspace id, or `control`).

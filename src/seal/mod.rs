@@ -11,7 +11,7 @@ mod stream;
 pub use keys::{DataKey, MasterKey, SubKey, Use, WrappedKey};
 pub use record::{Place, Sealed};
 pub use recovery::RecoveryCode;
-pub use secret::{Secret, constant_time_eq};
+pub use secret::{Secret, constant_time_eq, hex};
 pub use stream::{CHUNK, OpeningReader, SealingWriter, open_file_chunk, seal_file_chunk};
 
 use std::path::PathBuf;

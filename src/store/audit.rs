@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Read, StoreError, Table, Tx};
 use crate::ids::{AccountId, ApiTokenId, JobId, RequestId, WorkspaceId};
-use crate::seal::SubKey;
+use crate::seal::{SubKey, hex};
 
 /// The lines, by number from 1.
 pub const AUDIT: Table<u64, AuditEvent> = Table::new("audit", 1);
@@ -210,11 +210,4 @@ fn link(before: &str, event: &AuditEvent) -> Result<String, StoreError> {
 
 fn mac(key: &SubKey, line: u64, hash: &str) -> String {
     hex(&key.lookup(format!("audit head {line} {hash}").as_bytes()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, b| {
-        text.push_str(&format!("{b:02x}"));
-        text
-    })
 }

@@ -151,10 +151,12 @@ impl<A: Key, B: Key, C: Key> Key for (A, B, C) {
     }
 }
 
-pub(super) type RawRange = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+#[doc(hidden)]
+pub type RawRange = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// Called with each raw key and value; answers whether to go on.
-pub(super) type RawRow<'f> = &'f mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError>;
+#[doc(hidden)]
+pub type RawRow<'f> = &'f mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError>;
 
 /// Reading, from a snapshot or inside a change.
 pub trait Read: Sized {
@@ -164,9 +166,9 @@ pub trait Read: Sized {
     fn raw_scan(
         &self,
         table: &'static str,
-        range: (Bound<Vec<u8>>, Bound<Vec<u8>>),
+        range: RawRange,
         reverse: bool,
-        row: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
+        row: RawRow<'_>,
     ) -> Result<(), StoreError>;
 
     /// The value under `key`.

@@ -72,9 +72,9 @@ fn signed_in(request: &HttpRequest) -> Result<SignedIn, Problem> {
     let web = state(request)?;
     let api = request.path().starts_with("/api/");
     let who = match (session_token(request, web), bearer(request)?) {
-        (Some(_), Some(_)) => return Err(Problem::SignIn),
         (None, Some(token)) if api => web.control.token(&token)?,
         (Some(cookie), None) if !api => web.control.session(&cookie)?,
+        // Nothing, something in the wrong place, or both at once.
         _ => return Err(Problem::SignIn),
     };
     request.extensions_mut().insert(who.account());

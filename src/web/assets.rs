@@ -36,12 +36,12 @@ static NAMES: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
 /// Stylesheets and scripts name other files, so those come first and the names in them are rewritten.
 fn load() -> HashMap<String, Asset> {
     let mut names: Vec<String> = Files::iter().map(std::borrow::Cow::into_owned).collect();
-    names.sort_by_key(|name| (name.ends_with(".css"), name.ends_with(".js"), name.clone()));
+    names.sort_by_key(|name| (is(name, "css"), name.clone()));
     let mut loaded: HashMap<String, Asset> = HashMap::new();
     for name in names {
         let Some(file) = Files::get(&name) else { continue };
         let mut plain = file.data.into_owned();
-        if name.ends_with(".css") {
+        if is(&name, "css") {
             let mut text = String::from_utf8_lossy(&plain).into_owned();
             for (other, asset) in &loaded {
                 text = text.replace(&format!("url({other})"), &format!("url({})", asset.url));
@@ -49,7 +49,7 @@ fn load() -> HashMap<String, Asset> {
             plain = text.into_bytes();
         }
         let hash = ring::digest::digest(&ring::digest::SHA256, &plain);
-        let hash: String = hash.as_ref()[..6].iter().map(|b| format!("{b:02x}")).collect();
+        let hash = crate::seal::hex(&hash.as_ref()[..6]);
         let (stem, extension) = name.rsplit_once('.').unwrap_or((&name, "bin"));
         let url = format!("/assets/{stem}.{hash}.{extension}");
         let kind = kind_of(extension);
@@ -57,6 +57,10 @@ fn load() -> HashMap<String, Asset> {
         loaded.insert(name, Asset { url, kind, plain, gzip });
     }
     loaded
+}
+
+fn is(name: &str, extension: &str) -> bool {
+    std::path::Path::new(name).extension().is_some_and(|e| e == extension)
 }
 
 fn kind_of(extension: &str) -> &'static str {
@@ -82,10 +86,7 @@ pub fn asset(name: &str) -> &'static str {
 
 /// An icon of the sprite. Decoration: put a visible or `.vh` label beside it.
 pub fn icon(name: &str) -> Safe<String> {
-    Safe(format!(
-        r##"<svg class="i" aria-hidden="true"><use href="{}#i-{name}"/></svg>"##,
-        asset("icons.svg")
-    ))
+    Safe(format!(r#"<svg class="i" aria-hidden="true"><use href="{}#i-{name}"/></svg>"#, asset("icons.svg")))
 }
 
 /// `/assets/{file}`.
@@ -118,7 +119,7 @@ mod tests {
 
     #[test]
     fn every_file_a_stylesheet_names_is_there_under_its_hashed_name() {
-        for (name, asset) in ASSETS.iter().filter(|(name, _)| name.ends_with(".css")) {
+        for (name, asset) in ASSETS.iter().filter(|(name, _)| is(name, "css")) {
             let text = String::from_utf8_lossy(&asset.plain);
             for part in text.split("url(").skip(1) {
                 let target = part.split(')').next().unwrap();

@@ -46,20 +46,18 @@ pub async fn guard(
     let id = RequestId::new(&web.clock, &Random::system());
     request.extensions_mut().insert(id);
     let method = request.method().clone();
-    let mut answer = match refusal(&request, &web) {
-        Some(problem) => request.error_response(problem),
-        None => match AssertUnwindSafe(next.call(request)).catch_unwind().await {
-            Ok(answer) => answer?.map_into_boxed_body(),
-            Err(_) => {
-                tracing::error!(request_id = %id, "a handler panicked");
-                let broken = HttpResponse::InternalServerError()
-                    .content_type("application/problem+json")
-                    .body(r#"{"title":"Something broke here","status":500}"#);
-                let mut broken = broken;
-                protect(broken.headers_mut(), web.secure());
-                return Err(actix_web::error::InternalError::from_response("panic", broken).into());
-            }
-        },
+    let mut answer = if let Some(problem) = refusal(&request, &web) {
+        request.error_response(problem)
+    } else if let Ok(answer) = AssertUnwindSafe(next.call(request)).catch_unwind().await {
+        answer?.map_into_boxed_body()
+    } else {
+        // The request went down with the handler, so the page that `draw` makes can't be made.
+        tracing::error!(request_id = %id, "a handler panicked");
+        let mut broken = HttpResponse::InternalServerError()
+            .content_type("application/problem+json")
+            .body(r#"{"title":"Something broke here","status":500}"#);
+        protect(broken.headers_mut(), web.secure());
+        return Err(actix_web::error::InternalError::from_response("panic", broken).into());
     };
     let told = answer.response().extensions().get::<Told>().cloned();
     let told = told.or_else(|| plain_error(answer.status(), answer.headers()));

@@ -55,7 +55,7 @@ impl Blobs {
     /// Begins a new blob. It exists under its name only after [`NewBlob::finish`].
     pub fn create(&self) -> io::Result<NewBlob> {
         fs::create_dir_all(&self.folder)?;
-        let name: String = self.random.bytes::<16>().iter().map(|b| format!("{b:02x}")).collect();
+        let name = crate::seal::hex(&self.random.bytes::<16>());
         let temporary = self.folder.join(format!("{name}.new"));
         let file = BufWriter::new(File::options().write(true).create_new(true).open(&temporary)?);
         let writer = SealingWriter::new(file, &self.key, &name)?;

@@ -1,6 +1,8 @@
 //! Simulated power loss under the page-encrypted store: of every 512-byte sector written since the last sync
 //! a random prefix of its history survives. No acknowledged commit may be lost, none may be half there.
 
+#![expect(clippy::disallowed_types, reason = "this drives the engine below the store")]
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -81,7 +83,8 @@ impl StorageBackend for Sim {
         let mut disk = self.0.lock().unwrap();
         Self::alive(&disk)?;
         if !disk.lies {
-            disk.stable = disk.view.clone();
+            let Disk { stable, view, .. } = &mut *disk;
+            stable.clone_from(view);
             disk.pending.clear();
         }
         Ok(())
@@ -111,7 +114,6 @@ fn open(disk: &Sim, key: &SubKey) -> Result<Opened, OpenError> {
 
 /// Commits until the disk dies; commit i writes i under 0 and up to five other rows. Answers the last
 /// commit that was acknowledged as durable.
-#[expect(clippy::disallowed_types, reason = "this drives the engine below the store")]
 fn work(db: &Database, from: u64, random: &Random) -> u64 {
     let mut acknowledged = from;
     for i in from + 1..from + 120 {
@@ -145,7 +147,6 @@ fn work(db: &Database, from: u64, random: &Random) -> u64 {
     acknowledged
 }
 
-#[expect(clippy::disallowed_types, reason = "this drives the engine below the store")]
 fn check(db: &mut Database, acknowledged: u64) -> Result<u64, String> {
     let found = {
         let tx = db.begin_read().map_err(|e| e.to_string())?;

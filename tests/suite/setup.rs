@@ -95,7 +95,7 @@ async fn sign_out_ends_the_session_and_sign_in_begins_one() {
     assert_eq!(ada.post("/sign-out", &[]).await.location(), "/sign-in");
     assert!(ada.cookies().is_empty());
     let stolen = server.client();
-    let cookie: String = old.iter().map(|(n, v)| format!("{n}={v}")).collect();
+    let cookie = format!("vynos={}", old["vynos"]);
     let answer = stolen.send(stolen.request("GET", "/workspaces").header("cookie", cookie)).await;
     assert_eq!(answer.status, 303, "the old cookie opens nothing");
     let back = ada.sign_in("ADA@halden.example", PASSWORD).await;
@@ -182,7 +182,7 @@ async fn a_restart_keeps_sessions_and_refuses_a_second_process() {
     let (dir, clock) = server.stop().await;
     let server = Server::on(dir, clock).await;
     let back = server.client();
-    let cookie: String = cookies.iter().map(|(n, v)| format!("{n}={v}")).collect();
+    let cookie = format!("vynos={}", cookies["vynos"]);
     assert_eq!(back.send(back.request("GET", "/workspaces").header("cookie", cookie)).await.status, 200);
 }
 
