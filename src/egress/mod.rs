@@ -1,23 +1,30 @@
-//! The gate that every outbound byte passes: one HTTP client, one allow-list, one ledger.
+//! The gate that every outbound byte passes: one HTTP client, one allow-list, one ledger. `gate` sends,
+//! `address` says which machine addresses may be reached, `policy` which hosts.
+
+mod address;
+mod gate;
+mod policy;
+
+pub use gate::{Gate, Request, Response};
+pub use policy::Policy;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use jiff::Timestamp;
-use url::Url;
+use serde::{Deserialize, Serialize};
 
 use crate::ids::{AccountId, WorkspaceId};
 
 /// What a call is for: a column of the data-flow page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
-    /// The operator's test of an address, in setup or settings.
-    Check,
-    Mail,
     /// A question to the configured model endpoint.
     Model,
+    /// Calls to an org's API.
     Salesforce,
+    /// Signing in at Salesforce, refreshing and revoking tokens.
+    SalesforceLogin,
 }
 
 /// On whose behalf a call leaves: goes into the ledger with it.
@@ -27,12 +34,12 @@ pub struct Cause {
     pub workspace: Option<WorkspaceId>,
     /// The person who asked; `None` for a schedule.
     pub account: Option<AccountId>,
-    /// What asked, as a short reference without contents: `turn 01j…`, `sync 01j…`.
+    /// What asked, as a short reference without contents: `sync 01j…`.
     pub why: String,
 }
 
 /// One outbound call as it goes into the ledger: sizes, never contents.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     pub at: Timestamp,
     pub purpose: Purpose,
@@ -41,40 +48,31 @@ pub struct Line {
     pub why: String,
     pub host: String,
     pub method: String,
-    /// HTTP status; `None` when no answer came or the call was refused here.
+    /// HTTP status; `None` when no answer came.
     pub status: Option<u16>,
-    /// Set when the gate refused the call before any look-up or socket.
+    /// Why the gate refused the call, before any look-up or socket.
     pub refused: Option<String>,
     pub sent_bytes: u64,
     pub received_bytes: u64,
     pub millis: u64,
 }
 
-/// Where finished calls are written. Called once a call, after its body ended or was dropped.
+/// Where finished calls are written: once a call, after its body ended or was dropped.
 pub type Ledger = Arc<dyn Fn(Line) + Send + Sync>;
 
-/// Which hosts may be called. See docs/ARCHITECTURE.md, "Outside".
-#[derive(Clone, Debug, Default)]
-pub struct Policy {
-    /// Base URLs that the operator approved (model, webhook). May be private; plain http only to loopback
-    /// unless `allow_plain_http`.
-    pub approved: Vec<Url>,
-    /// Salesforce origins outside the suffix list (the simulated org). Empty in production.
-    pub extra_salesforce: Vec<Url>,
-    pub allow_plain_http: bool,
-    /// `http://host:port` of a forward proxy.
-    pub proxy: Option<Url>,
-    /// PEM certificates trusted besides the system's.
-    pub ca_bundle_pem: Option<String>,
-}
-
-/// A request to send. `body` is sized, never chunked: some gateways insist.
-#[derive(Clone, Debug)]
-pub struct Request {
-    pub method: reqwest::Method,
-    pub url: Url,
-    pub headers: reqwest::header::HeaderMap,
-    pub body: Bytes,
-    /// The longest silence between two pieces of the answer.
-    pub idle_timeout: std::time::Duration,
+/// Why a call brought nothing back. Texts say what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum EgressError {
+    #[error("{host} is not allowed: {reason}. Nothing was sent. The operator can allow it in the instance settings")]
+    Refused { host: String, reason: String },
+    #[error("the connection to {host} broke off in the middle of an answer; try again")]
+    Reset { host: String },
+    #[error("{host} did not go on answering in time; try again")]
+    TimedOut { host: String },
+    #[error("the certificate of {host} is not trusted by this machine: {why}")]
+    Tls { host: String, why: String },
+    #[error("{host} sent more than the {limit} bytes that are read")]
+    TooLarge { host: String, limit: usize },
+    #[error("{host} can't be reached: {why}. Check the address, the network and the firewall")]
+    Unreachable { host: String, why: String },
 }

@@ -1,0 +1,207 @@
+//! The gate: checks, sends, counts, writes the ledger line.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use url::Url;
+
+use super::address::{CheckedResolver, Reach};
+use super::{Cause, EgressError, Ledger, Line, Policy};
+use crate::clock::Clock;
+
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// The only way out. Cheap to clone.
+#[derive(Clone)]
+pub struct Gate(Arc<Inner>);
+
+struct Inner {
+    policy: RwLock<Policy>,
+    public: reqwest::Client,
+    intranet: reqwest::Client,
+    ledger: Ledger,
+    clock: Clock,
+}
+
+/// A request to send. Its body is sized, never chunked: some gateways insist.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: Method,
+    pub url: Url,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// The longest silence before the answer and between two pieces of it.
+    pub idle: Duration,
+}
+
+impl Request {
+    /// A request without a body, idle at most 60 seconds.
+    pub fn new(method: Method, url: Url) -> Self {
+        Self { method, url, headers: HeaderMap::new(), body: Bytes::new(), idle: Duration::from_secs(60) }
+    }
+}
+
+impl Gate {
+    pub fn new(policy: Policy, clock: Clock, ledger: Ledger) -> Result<Self, EgressError> {
+        let client = |reach| client(reach);
+        let inner = Inner {
+            policy: RwLock::new(policy),
+            public: client(Reach::Public)?,
+            intranet: client(Reach::Intranet)?,
+            ledger,
+            clock,
+        };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Replaces what is allowed, after the operator changed it.
+    pub fn set_policy(&self, policy: Policy) {
+        *self.0.policy.write().unwrap_or_else(PoisonError::into_inner) = policy;
+    }
+
+    /// Whether `url` would be let out, without calling it.
+    pub fn allows(&self, url: &Url, purpose: super::Purpose) -> Result<(), EgressError> {
+        self.0.policy.read().unwrap_or_else(PoisonError::into_inner).check(url, purpose).map(|_| ())
+    }
+
+    /// Sends one request. Follows no redirect: an answer of 3xx is an answer.
+    pub async fn send(&self, cause: &Cause, request: Request) -> Result<Response, EgressError> {
+        let host = request.url.host_str().unwrap_or_default().to_owned();
+        let mut record = Record {
+            gate: self.clone(),
+            started: Instant::now(),
+            line: Line {
+                at: self.0.clock.now(),
+                purpose: cause.purpose,
+                workspace: cause.workspace,
+                account: cause.account,
+                why: cause.why.clone(),
+                host: host.clone(),
+                method: request.method.to_string(),
+                status: None,
+                refused: None,
+                sent_bytes: 0,
+                received_bytes: 0,
+                millis: 0,
+            },
+        };
+        let checked = self.0.policy.read().unwrap_or_else(PoisonError::into_inner).check(&request.url, cause.purpose);
+        let reach = match checked {
+            Ok(reach) => reach,
+            Err(error) => {
+                if let EgressError::Refused { reason, .. } = &error {
+                    record.line.refused = Some(reason.clone());
+                }
+                return Err(error);
+            }
+        };
+        let client = if reach == Reach::Public { &self.0.public } else { &self.0.intranet };
+        record.line.sent_bytes = request.body.len() as u64;
+        let idle = request.idle;
+        let sending = client.request(request.method, request.url).headers(request.headers).body(request.body).send();
+        let answer = match tokio::time::timeout(idle, sending).await {
+            Err(_) => return Err(EgressError::TimedOut { host }),
+            Ok(Err(error)) => return Err(failed(host, &error)),
+            Ok(Ok(answer)) => answer,
+        };
+        record.line.status = Some(answer.status().as_u16());
+        Ok(Response { status: answer.status().as_u16(), headers: answer.headers().clone(), answer, idle, record })
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place where an HTTP client is made")]
+fn client(reach: Reach) -> Result<reqwest::Client, EgressError> {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .dns_resolver(CheckedResolver(reach))
+        .connect_timeout(CONNECT)
+        .tcp_keepalive(Duration::from_secs(60))
+        .pool_idle_timeout(Duration::from_secs(60))
+        .no_proxy()
+        .user_agent(concat!("vynos/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|e| EgressError::Tls { host: String::new(), why: e.to_string() })
+}
+
+fn failed(host: String, error: &reqwest::Error) -> EgressError {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    let mut last = error.to_string();
+    while let Some(deeper) = cause {
+        last = deeper.to_string();
+        cause = deeper.source();
+    }
+    let text = last.to_lowercase();
+    if text.contains("certificate") || text.contains("unknownissuer") {
+        EgressError::Tls { host, why: last }
+    } else if error.is_connect() {
+        EgressError::Unreachable { host, why: last }
+    } else if error.is_timeout() {
+        EgressError::TimedOut { host }
+    } else {
+        EgressError::Reset { host }
+    }
+}
+
+/// Writes its line when the call is over, however it ended.
+struct Record {
+    gate: Gate,
+    started: Instant,
+    line: Line,
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.line.millis = self.started.elapsed().as_millis() as u64;
+        (self.gate.0.ledger)(self.line.clone());
+    }
+}
+
+/// An answer, its body still to be read.
+pub struct Response {
+    pub status: u16,
+    pub headers: HeaderMap,
+    answer: reqwest::Response,
+    idle: Duration,
+    record: Record,
+}
+
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Response({} from {})", self.status, self.record.line.host)
+    }
+}
+
+impl Response {
+    /// When the call left.
+    pub fn sent_at(&self) -> Timestamp {
+        self.record.line.at
+    }
+
+    /// The next piece of the body; `None` at its end.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, EgressError> {
+        let host = || self.record.line.host.clone();
+        let chunk = match tokio::time::timeout(self.idle, self.answer.chunk()).await {
+            Err(_) => return Err(EgressError::TimedOut { host: host() }),
+            Ok(Err(_)) => return Err(EgressError::Reset { host: host() }),
+            Ok(Ok(chunk)) => chunk,
+        };
+        self.record.line.received_bytes += chunk.as_ref().map_or(0, |c| c.len() as u64);
+        Ok(chunk)
+    }
+
+    /// The whole body, at most `limit` bytes of it.
+    pub async fn bytes(mut self, limit: usize) -> Result<Vec<u8>, EgressError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            if body.len() + chunk.len() > limit {
+                return Err(EgressError::TooLarge { host: self.record.line.host.clone(), limit });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+}

@@ -1,0 +1,117 @@
+//! Which hosts may be called, for what.
+
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+use super::address::{Reach, may_reach};
+use super::{EgressError, Purpose};
+
+/// Salesforce's own hosts, where sign-in and API calls may go.
+const SALESFORCE: [&str; 2] = [".salesforce.com", ".salesforce.mil"];
+/// Hosts that Salesforce may name as an org's API host, never for sign-in.
+const SALESFORCE_API_ONLY: [&str; 1] = [".force.com"];
+
+/// What the operator allows.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// Base URLs of model endpoints. May be private.
+    pub models: Vec<Url>,
+    /// Salesforce origins outside the suffix list: the simulated org. Empty in production.
+    pub extra_salesforce: Vec<Url>,
+    /// Plain http beyond loopback.
+    pub allow_plain_http: bool,
+}
+
+impl Policy {
+    /// Whether `url` may be called, and how far its address may lie.
+    pub(super) fn check(&self, url: &Url, purpose: Purpose) -> Result<Reach, EgressError> {
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let refuse = |reason: &str| Err(EgressError::Refused { host: host.clone(), reason: reason.to_owned() });
+        if !url.username().is_empty() || url.password().is_some() {
+            return refuse("the address carries a user name");
+        }
+        let reach = match purpose {
+            Purpose::Model if self.models.iter().any(|base| below(url, base)) => Reach::Intranet,
+            Purpose::Model => return refuse("it is not the configured model endpoint"),
+            Purpose::Salesforce | Purpose::SalesforceLogin
+                if self.extra_salesforce.iter().any(|extra| extra.origin() == url.origin()) =>
+            {
+                Reach::Intranet
+            }
+            Purpose::Salesforce if ends_with(&host, &SALESFORCE) || ends_with(&host, &SALESFORCE_API_ONLY) => {
+                Reach::Public
+            }
+            Purpose::SalesforceLogin if ends_with(&host, &SALESFORCE) => Reach::Public,
+            _ => return refuse("it is not a host of Salesforce"),
+        };
+        let literal = match url.host() {
+            Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
+            Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
+            _ => None,
+        };
+        if literal.is_some_and(|ip| !may_reach(ip, reach)) {
+            return refuse("its address may not be reached");
+        }
+        let loopback = literal.is_some_and(|ip| ip.is_loopback()) || host == "localhost";
+        match url.scheme() {
+            "https" => Ok(reach),
+            "http" if reach == Reach::Intranet && (loopback || self.allow_plain_http) => Ok(reach),
+            _ => refuse("only https is allowed"),
+        }
+    }
+}
+
+/// Same origin, and the path at or below the base's, on a segment boundary.
+fn below(url: &Url, base: &Url) -> bool {
+    let path = base.path().trim_end_matches('/');
+    let rest = url.path().strip_prefix(path);
+    url.origin() == base.origin() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// A name below one of the suffixes; letters, digits, hyphens and dots only.
+fn ends_with(host: &str, suffixes: &[&str]) -> bool {
+    let plain = host.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
+    plain && suffixes.iter().any(|s| host.len() > s.len() && host.ends_with(s))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(url: &str, purpose: Purpose) -> bool {
+        let Ok(url) = Url::parse(url) else { return true };
+        Policy::default().check(&url, purpose).is_err()
+    }
+
+    #[test]
+    fn rows_20_to_24_only_salesforce_hosts_over_https_are_called() {
+        for url in [
+            "http://acme.my.salesforce.com/", "file:///etc/passwd", "https://evil.example/", "https://salesforce.com.evil.example/",
+            "https://evilsalesforce.com/", "https://.salesforce.com/", "https://user@acme.my.salesforce.com/",
+            "https://acme.my.salesforce.com@evil.example/", "https://evil.example\\@acme.my.salesforce.com/",
+            "https://evil.example#.salesforce.com/", "https://evil.example?.salesforce.com", "https://127.0.0.1/",
+            "https://2130706433/", "https://0x7f.1/", "https://[::ffff:a9fe:a9fe]/", "https://169.254.169.254/",
+            "https://acme.my.salesforce.com.:8443evil/", "gopher://acme.my.salesforce.com/",
+        ] {
+            assert!(refused(url, Purpose::Salesforce), "{url}");
+            assert!(refused(url, Purpose::SalesforceLogin), "{url}");
+        }
+        for url in ["https://login.salesforce.com/x", "https://acme--uat.sandbox.my.salesforce.com/services/data"] {
+            assert!(!refused(url, Purpose::SalesforceLogin), "{url}");
+        }
+        assert!(!refused("https://acme.lightning.force.com/", Purpose::Salesforce));
+        assert!(refused("https://acme.lightning.force.com/", Purpose::SalesforceLogin));
+        assert!(refused("https://api.example.com/v1/messages", Purpose::Model));
+    }
+
+    #[test]
+    fn a_model_is_called_only_below_its_base() {
+        let policy = Policy { models: vec![Url::parse("https://gw.example/x/anthropic/").unwrap()], ..Policy::default() };
+        let ok = |url: &str| policy.check(&Url::parse(url).unwrap(), Purpose::Model).is_ok();
+        assert!(ok("https://gw.example/x/anthropic/v1/messages"));
+        assert!(!ok("https://gw.example/x/anthropic-other/v1/messages"));
+        assert!(!ok("https://gw.example:444/x/anthropic/v1/messages"));
+        assert!(!ok("https://gw.example/x/anthropic/../../admin"));
+    }
+}
