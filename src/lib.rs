@@ -16,6 +16,7 @@ pub mod ids;
 pub mod jobs;
 pub mod people;
 pub mod seal;
+pub mod sim;
 pub mod store;
 pub mod web;
 pub mod workspace;

@@ -89,7 +89,8 @@ impl Gate {
                 millis: 0,
             },
         };
-        let checked = self.0.policy.read().unwrap_or_else(PoisonError::into_inner).check(&request.url, cause.purpose);
+        let checked =
+            self.0.policy.read().unwrap_or_else(PoisonError::into_inner).check(&request.url, cause.purpose);
         let reach = match checked {
             Ok(reach) => reach,
             Err(error) => {
@@ -102,14 +103,21 @@ impl Gate {
         let client = if reach == Reach::Public { &self.0.public } else { &self.0.intranet };
         record.line.sent_bytes = request.body.len() as u64;
         let idle = request.idle;
-        let sending = client.request(request.method, request.url).headers(request.headers).body(request.body).send();
+        let sending =
+            client.request(request.method, request.url).headers(request.headers).body(request.body).send();
         let answer = match tokio::time::timeout(idle, sending).await {
             Err(_) => return Err(EgressError::TimedOut { host }),
             Ok(Err(error)) => return Err(failed(host, &error)),
             Ok(Ok(answer)) => answer,
         };
         record.line.status = Some(answer.status().as_u16());
-        Ok(Response { status: answer.status().as_u16(), headers: answer.headers().clone(), answer, idle, record })
+        Ok(Response {
+            status: answer.status().as_u16(),
+            headers: answer.headers().clone(),
+            answer,
+            idle,
+            record,
+        })
     }
 }
 

@@ -27,7 +27,8 @@ impl Policy {
     /// Whether `url` may be called, and how far its address may lie.
     pub(super) fn check(&self, url: &Url, purpose: Purpose) -> Result<Reach, EgressError> {
         let host = url.host_str().unwrap_or_default().to_owned();
-        let refuse = |reason: &str| Err(EgressError::Refused { host: host.clone(), reason: reason.to_owned() });
+        let refuse =
+            |reason: &str| Err(EgressError::Refused { host: host.clone(), reason: reason.to_owned() });
         if !url.username().is_empty() || url.password().is_some() {
             return refuse("the address carries a user name");
         }
@@ -39,7 +40,9 @@ impl Policy {
             {
                 Reach::Intranet
             }
-            Purpose::Salesforce if ends_with(&host, &SALESFORCE) || ends_with(&host, &SALESFORCE_API_ONLY) => {
+            Purpose::Salesforce
+                if ends_with(&host, &SALESFORCE) || ends_with(&host, &SALESFORCE_API_ONLY) =>
+            {
                 Reach::Public
             }
             Purpose::SalesforceLogin if ends_with(&host, &SALESFORCE) => Reach::Public,
@@ -87,17 +90,31 @@ mod tests {
     #[test]
     fn rows_20_to_24_only_salesforce_hosts_over_https_are_called() {
         for url in [
-            "http://acme.my.salesforce.com/", "file:///etc/passwd", "https://evil.example/", "https://salesforce.com.evil.example/",
-            "https://evilsalesforce.com/", "https://.salesforce.com/", "https://user@acme.my.salesforce.com/",
-            "https://acme.my.salesforce.com@evil.example/", "https://evil.example\\@acme.my.salesforce.com/",
-            "https://evil.example#.salesforce.com/", "https://evil.example?.salesforce.com", "https://127.0.0.1/",
-            "https://2130706433/", "https://0x7f.1/", "https://[::ffff:a9fe:a9fe]/", "https://169.254.169.254/",
-            "https://acme.my.salesforce.com.:8443evil/", "gopher://acme.my.salesforce.com/",
+            "http://acme.my.salesforce.com/",
+            "file:///etc/passwd",
+            "https://evil.example/",
+            "https://salesforce.com.evil.example/",
+            "https://evilsalesforce.com/",
+            "https://.salesforce.com/",
+            "https://user@acme.my.salesforce.com/",
+            "https://acme.my.salesforce.com@evil.example/",
+            "https://evil.example\\@acme.my.salesforce.com/",
+            "https://evil.example#.salesforce.com/",
+            "https://evil.example?.salesforce.com",
+            "https://127.0.0.1/",
+            "https://2130706433/",
+            "https://0x7f.1/",
+            "https://[::ffff:a9fe:a9fe]/",
+            "https://169.254.169.254/",
+            "https://acme.my.salesforce.com.:8443evil/",
+            "gopher://acme.my.salesforce.com/",
         ] {
             assert!(refused(url, Purpose::Salesforce), "{url}");
             assert!(refused(url, Purpose::SalesforceLogin), "{url}");
         }
-        for url in ["https://login.salesforce.com/x", "https://acme--uat.sandbox.my.salesforce.com/services/data"] {
+        for url in
+            ["https://login.salesforce.com/x", "https://acme--uat.sandbox.my.salesforce.com/services/data"]
+        {
             assert!(!refused(url, Purpose::SalesforceLogin), "{url}");
         }
         assert!(!refused("https://acme.lightning.force.com/", Purpose::Salesforce));
@@ -107,7 +124,10 @@ mod tests {
 
     #[test]
     fn a_model_is_called_only_below_its_base() {
-        let policy = Policy { models: vec![Url::parse("https://gw.example/x/anthropic/").unwrap()], ..Policy::default() };
+        let policy = Policy {
+            models: vec![Url::parse("https://gw.example/x/anthropic/").unwrap()],
+            ..Policy::default()
+        };
         let ok = |url: &str| policy.check(&Url::parse(url).unwrap(), Purpose::Model).is_ok();
         assert!(ok("https://gw.example/x/anthropic/v1/messages"));
         assert!(!ok("https://gw.example/x/anthropic-other/v1/messages"));
