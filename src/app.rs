@@ -12,9 +12,12 @@ use actix_web::{App as ActixApp, HttpServer, web};
 use url::Url;
 
 use crate::clock::{Clock, Random};
+use crate::egress::{Gate, Policy};
 use crate::identity::throttle::Throttle;
 use crate::ids::WorkspaceId;
 use crate::jobs::{Board, Runner};
+use crate::ledger::Ledger;
+use crate::orgs::Orgs;
 use crate::seal::{MasterKey, SealError, Secret};
 use crate::web::{Problem, Web, form, guard, tls};
 use crate::workspace::pool::DataError;
@@ -52,6 +55,8 @@ pub struct Options {
     pub tls: TlsMode,
     pub behind_proxy: bool,
     pub demo: bool,
+    /// Salesforce origins outside the suffix list: the simulated org.
+    pub extra_salesforce: Vec<Url>,
     /// Worker threads of the web server; `None` = one per core.
     pub workers: Option<usize>,
     pub clock: Clock,
@@ -108,6 +113,7 @@ pub struct App {
     server: ServerHandle,
     running: tokio::task::JoinHandle<std::io::Result<()>>,
     certificate: Option<(tls::Served, TlsMode, Option<tls::LocalCa>)>,
+    ledger: Ledger,
     _lock: std::fs::File,
 }
 
@@ -142,11 +148,19 @@ impl App {
         let pool = Arc::new(Pool::new(data, options.clock.clone(), options.random.clone()));
         let door = Door::new(control.clone(), Arc::clone(&pool));
         let workspaces: Vec<WorkspaceId> = control.all_workspaces()?.into_iter().map(|(id, _)| id).collect();
+        let ledger = Ledger::start(door.clone());
+        let policy = Policy { extra_salesforce: options.extra_salesforce.clone(), ..Policy::default() };
+        let gate = Gate::new(policy, options.clock.clone(), ledger.sink())
+            .map_err(|e| StartError::Other(e.to_string()))?;
+        let callback =
+            url.join("/oauth/salesforce/callback").map_err(|e| StartError::Other(e.to_string()))?;
+        let board = Board::default();
+        let orgs = Orgs { gate, board: board.clone(), callback };
         let runner = Runner::start(
             door.clone(),
             &pool,
-            Board::default(),
-            features::jobs(),
+            board,
+            features::jobs(&orgs),
             workspaces,
             options.clock.clone(),
             options.random.clone(),
@@ -164,7 +178,8 @@ impl App {
             navigation: features::navigation,
             settings: RwLock::new(settings),
         });
-        let (server, running) = serve(listener, &web, certificate.as_ref(), options.workers)?;
+        let (server, running) =
+            serve(listener, &web, &web::Data::new(orgs), certificate.as_ref(), options.workers)?;
         Ok(Self {
             address,
             url,
@@ -175,6 +190,7 @@ impl App {
             server,
             running,
             certificate,
+            ledger,
             _lock: lock,
         })
     }
@@ -200,8 +216,9 @@ impl App {
             self.server.stop(false).await;
         }
         let _ = self.running.await;
-        let Self { web, runner, .. } = self;
+        let Self { web, runner, ledger, .. } = self;
         drop(runner);
+        ledger.stop().await;
         web.pool.close_idle();
         // The web server's threads let go of the data a moment after they said that they ended.
         let until = tokio::time::Instant::now() + LETTING_GO;
@@ -269,13 +286,15 @@ fn certificate(
 fn serve(
     listener: TcpListener,
     web: &web::Data<Web>,
+    orgs: &web::Data<Orgs>,
     certificate: Option<&Certificate>,
     workers: Option<usize>,
 ) -> Result<(ServerHandle, tokio::task::JoinHandle<std::io::Result<()>>), StartError> {
-    let data = web.clone();
+    let (data, orgs) = (web.clone(), orgs.clone());
     let mut server = HttpServer::new(move || {
         ActixApp::new()
             .app_data(data.clone())
+            .app_data(orgs.clone())
             .app_data(web::PayloadConfig::new(form::LARGEST))
             .app_data(web::PathConfig::default().error_handler(|_, _| Problem::NotFound.into()))
             .app_data(web::QueryConfig::default().error_handler(|_, _| Problem::NotFound.into()))

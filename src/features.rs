@@ -3,6 +3,7 @@
 use actix_web::web;
 
 use crate::jobs::Kind;
+use crate::orgs::{self, Orgs};
 use crate::web::page::{NavItem, Navigation};
 use crate::workspace::Viewer;
 use crate::{audit, health, people};
@@ -34,7 +35,7 @@ const fn route(method: &'static str, path: &'static str, access: Access) -> Rout
     Route { method, path, access }
 }
 
-use crate::identity::Role::{Admin, Viewer as Reader};
+use crate::identity::Role::{Admin, Member, Viewer as Reader};
 use Access::{Account, Anybody, Role, Setup, Token};
 
 /// Every route of the product.
@@ -45,6 +46,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/v1/me", Token),
     route("GET", "/ca.pem", Anybody),
     route("GET", "/healthz", Anybody),
+    route("GET", "/oauth/salesforce/callback", Account),
     route("GET", "/readyz", Anybody),
     route("GET", "/setup", Setup),
     route("POST", "/setup/account", Setup),
@@ -59,6 +61,17 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/sign-out", Account),
     route("GET", "/w/{workspace}/", Role(Reader)),
     route("GET", "/w/{workspace}/audit", Role(Admin)),
+    route("GET", "/w/{workspace}/live", Role(Reader)),
+    route("GET", "/w/{workspace}/o/{org}", Role(Reader)),
+    route("POST", "/w/{workspace}/o/{org}/disconnect", Role(Admin)),
+    route("GET", "/w/{workspace}/o/{org}/metadata", Role(Reader)),
+    route("GET", "/w/{workspace}/o/{org}/metadata/{kind}/{name}", Role(Reader)),
+    route("POST", "/w/{workspace}/o/{org}/sync", Role(Member)),
+    route("POST", "/w/{workspace}/o/{org}/sync/cancel", Role(Member)),
+    route("GET", "/w/{workspace}/orgs", Role(Reader)),
+    route("GET", "/w/{workspace}/orgs/connect", Role(Admin)),
+    route("POST", "/w/{workspace}/orgs/connect", Role(Admin)),
+    route("POST", "/w/{workspace}/orgs/connect/auth-url", Role(Admin)),
     route("GET", "/w/{workspace}/tokens", Role(Reader)),
     route("POST", "/w/{workspace}/tokens", Role(Reader)),
     route("POST", "/w/{workspace}/tokens/{token}/revoke", Role(Reader)),
@@ -68,15 +81,17 @@ pub const ROUTES: &[Route] = &[
 /// Mounts every feature.
 pub fn mount(config: &mut web::ServiceConfig) {
     crate::web::assets::routes(config);
+    crate::web::live::routes(config);
     health::routes(config);
     people::routes(config);
     people::api_routes(config);
+    orgs::routes(config);
     audit::routes(config);
 }
 
 /// Every kind of background job.
-pub fn jobs() -> Vec<Kind> {
-    Vec::new()
+pub fn jobs(orgs: &Orgs) -> Vec<Kind> {
+    orgs.jobs()
 }
 
 /// The sidebar of a workspace.
@@ -88,5 +103,5 @@ pub fn navigation(ws: &Viewer) -> Navigation {
         foot.push(item("audit", "Audit log", "scroll-text"));
     }
     foot.push(item("tokens", "API tokens", "key-round"));
-    Navigation { main: Vec::new(), foot }
+    Navigation { main: vec![item("orgs", "Orgs", "cloud")], foot }
 }

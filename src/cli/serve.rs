@@ -28,6 +28,7 @@ pub fn run(args: &ServerArgs) -> Result<(), Failure> {
             tls: config.tls,
             behind_proxy: config.behind_proxy,
             demo: false,
+            extra_salesforce: Vec::new(),
             workers: None,
             clock: Clock::system(),
             random: Random::system(),

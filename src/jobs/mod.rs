@@ -132,21 +132,40 @@ pub struct Progress {
 
 /// What a running job has.
 pub struct JobContext {
-    pub id: JobId,
     pub ws: Worker,
     pub args: Value,
+    steps: Steps,
+}
+
+/// The job's own side: its id, whether to go on, how far it is.
+pub struct Steps {
+    pub id: JobId,
     /// 1 at the first run.
     pub attempt: u32,
     pub asked_by: Option<AccountId>,
     pub cancel: CancellationToken,
-    progress: Board,
+    board: Board,
 }
 
 impl JobContext {
+    /// The workspace, to share with what the job starts, and the job's own side.
+    pub fn split(self) -> (Worker, Steps) {
+        (self.ws, self.steps)
+    }
+}
+
+impl std::ops::Deref for JobContext {
+    type Target = Steps;
+    fn deref(&self) -> &Steps {
+        &self.steps
+    }
+}
+
+impl Steps {
     /// Says how far the job is, to pages that show `topic`.
-    pub fn progress(&self, topic: &str, phase: &str, done: u64, total: u64) {
-        self.progress.set(self.id, Progress { phase: phase.to_owned(), done, total });
-        self.ws.live().publish(topic.to_owned());
+    pub fn progress(&self, ws: &Workspace, topic: &str, phase: &str, done: u64, total: u64) {
+        self.board.set(self.id, Progress { phase: phase.to_owned(), done, total });
+        ws.live().publish(topic.to_owned());
     }
 
     /// Ends the job here if it was told to stop.

@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Board, JOBS, JOBS_DUE, JobContext, JobError, JobRow, JobState, Kind};
+use super::{Board, JOBS, JOBS_DUE, JobContext, JobError, JobRow, JobState, Kind, Steps};
 use crate::clock::{Clock, Random};
 use crate::ids::{JobId, WorkspaceId};
 use crate::store::audit::Action;
@@ -198,15 +198,14 @@ impl Inner {
             Some(kind) => {
                 let begun = JobRow { attempts: attempt, ..row.clone() };
                 ws.note(move |tx| tx.put(&JOBS, &job, &begun)).await?;
-                let context = JobContext {
+                let steps = Steps {
                     id: job,
-                    args: row.args.clone(),
                     attempt,
                     asked_by: row.asked_by,
                     cancel: cancel.clone(),
-                    progress: self.board.clone(),
-                    ws,
+                    board: self.board.clone(),
                 };
+                let context = JobContext { ws, args: row.args.clone(), steps };
                 // A task of its own, so that a panic ends this job and nothing else.
                 match tokio::spawn((kind.run)(context)).await {
                     Ok(result) => result,

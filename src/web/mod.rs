@@ -6,6 +6,7 @@ pub mod access;
 pub mod assets;
 pub mod form;
 pub mod guard;
+pub mod live;
 pub mod page;
 pub mod problem;
 pub mod tls;

@@ -43,6 +43,11 @@ fn verdict(status: u16, location: &str) -> Verdict {
     }
 }
 
+/// Whether the path names something below the workspace, which a test can only make up.
+fn names_something(route: &Route) -> bool {
+    route.path.contains("{token}") || route.path.contains("{org}")
+}
+
 async fn call(client: &Client, route: &Route) -> Verdict {
     let path =
         route.path.replace("{workspace}", "halden-energy").replace("{token}", "01m8502e5c5z16kwvzypsnvxp3");
@@ -51,7 +56,7 @@ async fn call(client: &Client, route: &Route) -> Verdict {
         _ => client.post(&path, &[]).await,
     };
     // A made-up id below a workspace is not found by those who may look.
-    let below = route.path.contains("{token}");
+    let below = names_something(route);
     match verdict(answer.status, answer.location()) {
         Verdict::NotFound if below && answer.status == 404 => Verdict::In,
         other => other,
@@ -92,7 +97,7 @@ async fn every_route_lets_in_whom_it_says_and_nobody_else() {
         ("admin", &admin, Some(Role::Admin), true),
         ("owner", &owner, Some(Role::Owner), true),
     ];
-    for route in ROUTES.iter().filter(|r| r.path != "/sign-out") {
+    for route in ROUTES.iter().filter(|r| r.path != "/sign-out" && !r.path.ends_with("/live")) {
         for (name, client, role, account) in &callers {
             let expected = match route.access {
                 Access::Anybody | Access::Setup => continue,
@@ -107,7 +112,7 @@ async fn every_route_lets_in_whom_it_says_and_nobody_else() {
             };
             let got = call(client, route).await;
             // A made-up id hides behind the same 404 from strangers.
-            let hidden = expected == Verdict::NotFound && route.path.contains("{token}");
+            let hidden = expected == Verdict::NotFound && names_something(route);
             assert!(
                 got == expected || hidden,
                 "{name}: {} {} gave {got:?}, not {expected:?}",
@@ -132,6 +137,18 @@ async fn a_form_without_the_sessions_key_or_from_another_site_changes_nothing() 
     assert!(ada.get("/account/profile").await.body.contains("Ada Lovelace"));
     assert_eq!(ada.post("/account/profile", &fields).await.status, 303);
     assert!(ada.get("/account/profile").await.body.contains("data-theme=\"dark\""));
+}
+
+/// The event stream never ends by itself, so it stands apart from the matrix.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_2_the_event_stream_of_a_workspace_is_for_its_members() {
+    let (server, ada) = Server::ready().await;
+    person(&server.app().web.control, "stranger");
+    let stranger = signed_in(&server, "stranger").await;
+    assert_eq!(stranger.get("/w/halden-energy/live").await.status, 404);
+    assert!(server.client().get("/w/halden-energy/live").await.location().starts_with("/sign-in"));
+    let stream = ada.request("GET", "/w/halden-energy/live").send().await.unwrap();
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
 }
 
 /// Row 12: fields that a form does not have are refused, not ignored.

@@ -5,17 +5,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What each module may import of ours, besides what stands below it on the ladder.
-const LADDER: [&[&str]; 14] = [
+const LADDER: [&[&str]; 17] = [
     &["clock"],
     &["ids"],
     &["seal"],
     &["store"],
     &["egress"],
+    &["wire"],
     &["identity"],
     &["workspace"],
     &["jobs"],
     &["web"],
-    &["people", "audit", "health"],
+    &["ledger"],
+    &["sim"],
+    &["people", "audit", "health", "orgs"],
     &["features"],
     &["app"],
     &["cli"],
@@ -78,7 +81,7 @@ fn every_module_says_what_it_is_and_stays_short() {
 #[test]
 fn slices_keep_no_state_of_their_own() {
     for path in files("src", ".rs") {
-        if ["people", "audit", "health"].contains(&module(&path).as_str()) {
+        if ["people", "audit", "health", "orgs"].contains(&module(&path).as_str()) {
             let source = text(&path);
             assert!(!source.lines().any(|l| l.trim_start().starts_with("static ")), "{}", path.display());
         }
@@ -124,7 +127,7 @@ fn every_mounted_route_is_on_the_feature_list() {
     let listed: Vec<String> =
         vynos::features::ROUTES.iter().map(|r| format!("{} {}", r.method.to_lowercase(), r.path)).collect();
     let mut mounted = 0;
-    for path in files("src", ".rs") {
+    for path in files("src", ".rs").into_iter().filter(|path| module(path) != "sim") {
         for part in text(&path).split(".route(\"").skip(1) {
             let (route, rest) = part.split_once('"').unwrap();
             let method = rest.split("web::").nth(1).unwrap().split('(').next().unwrap();

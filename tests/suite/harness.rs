@@ -28,6 +28,7 @@ pub fn options(dir: &std::path::Path, clock: Clock) -> Options {
         tls: TlsMode::Plain,
         behind_proxy: false,
         demo: false,
+        extra_salesforce: Vec::new(),
         workers: Some(2),
         clock,
         random: Random::system(),
@@ -53,9 +54,15 @@ impl Server {
     /// An instance whose owner Ada has ended the wizard; the client is hers.
     pub async fn ready() -> (Self, Client) {
         let server = Self::fresh().await;
-        let ada = server.client();
+        let ada = server.set_up().await;
+        (server, ada)
+    }
+
+    /// Ends the wizard as Ada.
+    pub async fn set_up(&self) -> Client {
+        let ada = self.client();
         let account = [
-            ("code", server.setup_code.as_str()),
+            ("code", self.setup_code.as_str()),
             ("name", "Ada Lovelace"),
             ("email", "ada@halden.example"),
             ("password", PASSWORD),
@@ -67,7 +74,7 @@ impl Server {
         let check = [("group", group.as_str()), ("saved", "yes")];
         assert_eq!(ada.post("/setup/recovery/check", &check).await.status, 303);
         assert_eq!(ada.post("/setup/workspace", &[("name", "Halden Energy")]).await.status, 303);
-        (server, ada)
+        ada
     }
 
     pub fn app(&self) -> &App {

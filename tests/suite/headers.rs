@@ -9,7 +9,7 @@ async fn row_49_every_answer_carries_the_security_headers() {
     let (server, ada) = Server::ready().await;
     let mut paths: Vec<(String, String)> = ROUTES
         .iter()
-        .filter(|r| r.path != "/sign-out")
+        .filter(|r| r.path != "/sign-out" && !r.path.ends_with("/live"))
         .map(|r| {
             (r.method.to_owned(), r.path.replace("{workspace}", "halden-energy").replace("{token}", "x"))
         })

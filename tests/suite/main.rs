@@ -9,6 +9,7 @@ mod harness;
 mod headers;
 mod jobs;
 mod kill;
+mod orgs;
 mod power_loss;
 mod setup;
 mod tables;

@@ -9,7 +9,7 @@ async fn the_wizard_ends_in_a_workspace_and_never_opens_again() {
     let (server, ada) = Server::ready().await;
     let home = ada.get("/").await;
     assert_eq!((home.status, home.location()), (303, "/w/halden-energy/"));
-    assert_eq!(ada.get("/w/halden-energy/").await.location(), "/w/halden-energy/audit");
+    assert_eq!(ada.get("/w/halden-energy/").await.location(), "/w/halden-energy/orgs");
     assert_eq!(ada.get("/w/halden-energy/audit").await.status, 200);
     assert_eq!(ada.get("/setup").await.location(), "/");
     let again = [

@@ -11,7 +11,7 @@ use vynos::store::audit::Action;
 use crate::harness::{PASSWORD, Server};
 
 /// Files below `dir` whose bytes hold `needle`.
-fn holding(dir: &Path, needle: &str) -> Vec<String> {
+pub fn holding(dir: &Path, needle: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();

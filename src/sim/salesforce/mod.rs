@@ -118,6 +118,18 @@ impl SimulatedOrg {
         oauth::issue(&self.shared)
     }
 
+    /// `force://…` with a refresh token that works.
+    pub fn sfdx_auth_url(&self) -> String {
+        let refresh = oauth::new_refresh(&self.shared);
+        format!("force://{CLIENT_ID}:{CLIENT_SECRET}:{refresh}@{}", self.url.authority())
+    }
+
+    /// Refresh and access tokens that work at the moment.
+    pub fn live_tokens(&self) -> usize {
+        let org = self.shared.org();
+        org.refresh_tokens.len() + org.access_tokens.len()
+    }
+
     /// Changes how the simulator misbehaves.
     pub fn misbehave(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut self.shared.org().faults);

@@ -151,7 +151,7 @@ fn redeem(sim: &Sim, params: &Params) -> HttpResponse {
     granted(sim, Some(refresh))
 }
 
-fn new_refresh(sim: &Sim) -> String {
+pub fn new_refresh(sim: &Sim) -> String {
     let token = format!("5Aep861{}", URL_SAFE_NO_PAD.encode(sim.0.random.bytes::<48>()));
     sim.org().refresh_tokens.insert(token.clone());
     token

@@ -1,0 +1,228 @@
+//! The metadata explorer and the page of a component: source, fields, who changed it and when, what changed
+//! between syncs.
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+use similar::{ChangeTag, TextDiff};
+
+use super::pages::{KINDS, shown};
+use super::records::{self, COMPONENTS, Component, ComponentKey, HISTORY, SOURCES};
+use crate::store::Read as _;
+use crate::web::{Crumb, Me, Problem, Shell, Web, page};
+use crate::workspace::Viewer;
+
+/// Rows on one page.
+const SHOWN: usize = 100;
+/// Components looked at for one filtered page.
+const LOOKED_AT: usize = 50_000;
+/// Lines of source on a page.
+const LINES: usize = 5_000;
+
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/w/{workspace}/o/{org}/metadata", web::get().to(list))
+        .route("/w/{workspace}/o/{org}/metadata/{kind}/{name}", web::get().to(component));
+}
+
+#[derive(Deserialize)]
+struct Filter {
+    #[serde(default)]
+    q: String,
+    #[serde(default, rename = "type")]
+    kind: String,
+    #[serde(default)]
+    from: usize,
+}
+
+struct Row {
+    kind: String,
+    name: String,
+    label: String,
+    modified: String,
+    by: String,
+    size: u64,
+}
+
+#[derive(Template)]
+#[template(path = "orgs/metadata.html")]
+struct MetadataPage {
+    shell: Shell,
+    slug: String,
+    org: String,
+    q: String,
+    kind: String,
+    kinds: [(&'static str, &'static str); 5],
+    rows: Vec<Row>,
+    matches: usize,
+    synced: String,
+    older: Option<usize>,
+}
+
+async fn list(
+    web: web::Data<Web>,
+    me: Me,
+    ws: Viewer,
+    path: web::Path<(String, String)>,
+    filter: web::Query<Filter>,
+) -> Result<HttpResponse, Problem> {
+    let (id, org) = records::by_slug(&ws.read()?, &path.1)?.ok_or(Problem::NotFound)?;
+    let slug = ws.row().slug.clone();
+    let shell = Shell::workspace(&web, &me, &ws, "Metadata", "orgs")?;
+    let shell = shell.under(vec![
+        Crumb::new("Orgs", format!("/w/{slug}/orgs")),
+        Crumb::new(org.name.clone(), format!("/w/{slug}/o/{}", org.slug)),
+    ]);
+    let (q, kind, from) = (filter.q.trim().to_lowercase(), filter.kind.clone(), filter.from);
+    let found = web::block(move || -> Result<Vec<(ComponentKey, Component)>, Problem> {
+        let read = ws.read()?;
+        let mut found = Vec::new();
+        let scan = read.scan(&COMPONENTS).limit(LOOKED_AT);
+        let scan = if kind.is_empty() { scan.under(&id) } else { scan.under(&(id, kind)) };
+        scan.each(|key, component| {
+            let label = component.label.as_deref().unwrap_or_default().to_lowercase();
+            let fields = || component.fields.iter().any(|f| f.name.to_lowercase().contains(&q));
+            if q.is_empty() || key.2.to_lowercase().contains(&q) || label.contains(&q) || fields() {
+                found.push((key, component));
+            }
+            true
+        })?;
+        Ok(found)
+    })
+    .await??;
+    let matches = found.len();
+    let rows = found.into_iter().skip(from).take(SHOWN).map(|((_, kind, name), c)| Row {
+        kind,
+        name,
+        label: c.label.unwrap_or_default(),
+        modified: c.modified.map(shown).unwrap_or_default(),
+        by: c.modified_by,
+        size: c.lines,
+    });
+    page::render(&MetadataPage {
+        shell,
+        slug,
+        org: org.slug,
+        q: filter.q.clone(),
+        kind: filter.kind.clone(),
+        kinds: KINDS,
+        rows: rows.collect(),
+        matches,
+        synced: org.last_sync.map(|r| shown(r.at)).unwrap_or_default(),
+        older: (matches > from + SHOWN).then_some(from + SHOWN),
+    })
+}
+
+#[derive(Deserialize)]
+struct Shown {
+    /// Number of the version to compare with the one before it.
+    v: Option<u64>,
+}
+
+struct HistoryRow {
+    number: u64,
+    change: &'static str,
+    seen: String,
+    modified: String,
+    by: String,
+}
+
+struct DiffLine {
+    sign: &'static str,
+    class: &'static str,
+    text: String,
+}
+
+#[derive(Template)]
+#[template(path = "orgs/component.html")]
+struct ComponentPage {
+    shell: Shell,
+    slug: String,
+    org: String,
+    kind: String,
+    name: String,
+    component: Option<Component>,
+    modified: String,
+    synced: String,
+    lines: Vec<String>,
+    cut: bool,
+    history: Vec<HistoryRow>,
+    diff_of: Option<u64>,
+    diff: Vec<DiffLine>,
+}
+
+async fn component(
+    web: web::Data<Web>,
+    me: Me,
+    ws: Viewer,
+    path: web::Path<(String, String, String, String)>,
+    query: web::Query<Shown>,
+) -> Result<HttpResponse, Problem> {
+    let (_, org_slug, kind, name) = path.into_inner();
+    let read = ws.read()?;
+    let (id, org) = records::by_slug(&read, &org_slug)?.ok_or(Problem::NotFound)?;
+    let key: ComponentKey = (id, kind.clone(), name.clone());
+    let component = read.get(&COMPONENTS, &key)?;
+    let versions = read.scan(&HISTORY).under(&key).reverse().limit(50).rows()?;
+    if component.is_none() && versions.is_empty() {
+        return Err(Problem::NotFound);
+    }
+    let source = read.get(&SOURCES, &key)?.unwrap_or_default();
+    let version =
+        |n: u64| versions.iter().find(|((_, number), _)| *number == n).and_then(|(_, v)| v.source.as_deref());
+    let diff = match query.v {
+        Some(n) => diff(version(n.saturating_sub(1)).unwrap_or_default(), version(n).unwrap_or_default()),
+        None => Vec::new(),
+    };
+    let history = versions.iter().map(|((_, number), v)| HistoryRow {
+        number: *number,
+        change: v.change.label(),
+        seen: shown(v.seen),
+        modified: v.modified.map(shown).unwrap_or_default(),
+        by: v.modified_by.clone(),
+    });
+    let slug = ws.row().slug.clone();
+    let shell = Shell::workspace(&web, &me, &ws, &name, "orgs")?;
+    let base = format!("/w/{slug}/o/{}", org.slug);
+    page::render(&ComponentPage {
+        shell: shell.under(vec![
+            Crumb::new(org.name.clone(), base.clone()),
+            Crumb::new("Metadata", format!("{base}/metadata")),
+        ]),
+        modified: component.as_ref().and_then(|c| c.modified).map(shown).unwrap_or_default(),
+        synced: component.as_ref().map(|c| shown(c.synced)).unwrap_or_default(),
+        cut: source.lines().count() > LINES,
+        lines: source.lines().take(LINES).map(str::to_owned).collect(),
+        history: history.collect(),
+        diff_of: query.v,
+        diff,
+        slug,
+        org: org.slug,
+        kind,
+        name,
+        component,
+    })
+}
+
+/// A unified diff with three lines around each change.
+fn diff(before: &str, after: &str) -> Vec<DiffLine> {
+    let diff = TextDiff::from_lines(before, after);
+    let mut lines = Vec::new();
+    for (n, group) in diff.grouped_ops(3).iter().enumerate() {
+        if n > 0 {
+            lines.push(DiffLine { sign: "", class: "h", text: "…".into() });
+        }
+        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+            let (sign, class) = match change.tag() {
+                ChangeTag::Delete => ("−", "d"),
+                ChangeTag::Equal => ("", ""),
+                ChangeTag::Insert => ("+", "a"),
+            };
+            lines.push(DiffLine { sign, class, text: change.value().trim_end_matches('\n').to_owned() });
+        }
+        if lines.len() > LINES {
+            break;
+        }
+    }
+    lines
+}

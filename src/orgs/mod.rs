@@ -1,0 +1,43 @@
+//! Salesforce orgs: `connect` them, keep their tokens (`access`), `sync` their metadata into the catalogue
+//! (`records`), show it (`pages`, `explorer`).
+
+mod access;
+mod connect;
+mod connect_pages;
+mod describe_fields;
+mod explorer;
+mod pages;
+pub mod records;
+mod sync;
+
+pub use sync::SYNC;
+
+use actix_web::web;
+use url::Url;
+
+use crate::egress::Gate;
+use crate::jobs::{Board, Kind};
+
+/// What this slice needs of the process.
+#[derive(Clone)]
+pub struct Orgs {
+    pub gate: Gate,
+    pub board: Board,
+    /// Our OAuth callback, as it has to be registered.
+    pub callback: Url,
+}
+
+impl Orgs {
+    /// The background work of this slice.
+    pub fn jobs(&self) -> Vec<Kind> {
+        let this = self.clone();
+        vec![Kind::new(SYNC, move |job| sync::run(this.clone(), job))]
+    }
+}
+
+/// Pages of this slice.
+pub fn routes(config: &mut web::ServiceConfig) {
+    connect_pages::routes(config);
+    pages::routes(config);
+    explorer::routes(config);
+}

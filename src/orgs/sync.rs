@@ -1,0 +1,278 @@
+//! The sync job: what the org holds now, compared with the catalogue. A handful of API calls whatever the
+//! size: limits, describe, one retrieve. It can be cancelled and begun again at any point: each component is
+//! stored with its version in one commit, and an unchanged one is left alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use ring::digest;
+
+use crate::ids::OrgId;
+use crate::jobs::{JobContext, JobError};
+use crate::store::audit::Action;
+use crate::store::{Read as _, StoreError};
+use crate::wire::salesforce::session::Session;
+use crate::wire::salesforce::soap::{FileProperties, Retrieved};
+use crate::wire::salesforce::{SalesforceError, zip};
+use crate::workspace::Worker;
+
+use super::access::{AccessError, session};
+use super::records::{
+    COMPONENTS, Change, Component, ComponentKey, Field, HISTORY, LimitReading, ORGS, SOURCES, SyncRun,
+    Version,
+};
+use super::{Orgs, describe_fields};
+
+/// Name of this kind of job.
+pub const SYNC: &str = "org.sync";
+
+/// Types that are retrieved with all their members.
+const TYPES: [&str; 5] = ["ApexClass", "ApexTrigger", "CustomObject", "Flow", "PermissionSet"];
+/// Standard objects whose customisations are read, as far as the org has them: a wildcard leaves them out.
+const STANDARD: [&str; 8] =
+    ["Account", "Asset", "Case", "Contact", "Contract", "Lead", "Opportunity", "User"];
+/// Components stored in one commit.
+const BATCH: usize = 100;
+/// Source that is kept, in bytes; a larger file is listed without it.
+const LARGEST_SOURCE: usize = 1 << 20;
+/// Polls of a retrieve: 0.2, 0.4 … 8 seconds apart, about twenty minutes in all.
+const POLLS: u32 = 150;
+
+pub async fn run(orgs: Orgs, job: JobContext) -> Result<(), JobError> {
+    let id: OrgId =
+        serde_json::from_value(job.args["org"].clone()).map_err(|e| JobError::Fail(e.to_string()))?;
+    if job.ws.is_restricted() {
+        return Err(JobError::Fail("processing in this workspace is restricted".into()));
+    }
+    let topic = format!("org {id}");
+    let (ws, steps) = job.split();
+    let ws = Arc::new(ws);
+    let session = match session(&orgs, &ws, id, format!("sync {}", steps.id)) {
+        Err(AccessError::Gone) => return Ok(()),
+        other => other.map_err(failed)?,
+    };
+    steps.progress(&ws, &topic, "Reading limits and objects", 0, 0);
+    let limits = session.limits().await.map_err(|e| failed(e.into()))?;
+    let present: BTreeSet<String> =
+        session.objects().await.map_err(|e| failed(e.into()))?.into_iter().map(|o| o.name).collect();
+    steps.check()?;
+    steps.progress(&ws, &topic, "Asking for metadata", 0, 0);
+    let retrieved = retrieve(&session, &present, &steps, &ws, &topic).await?;
+    let described = describe_fields::all(&session, &present, &STANDARD, |n, of| {
+        steps.progress(&ws, &topic, "Reading standard objects", n, of);
+        steps.check().is_ok()
+    })
+    .await
+    .map_err(|e| failed(e.into()))?;
+    steps.check()?;
+    let messages = retrieved.messages.clone();
+    let found = tokio::task::spawn_blocking(move || read(retrieved, &described)).await;
+    let found = found.map_err(|e| JobError::Retry(e.to_string()))?.map_err(|e| failed(e.into()))?;
+    let total = found.len() as u64;
+    let mut changed = 0;
+    let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut left = found.into_iter().peekable();
+    while left.peek().is_some() {
+        steps.check()?;
+        let batch: Vec<Found> = left.by_ref().take(BATCH).collect();
+        seen.extend(batch.iter().map(|f| (f.kind.clone(), f.name.clone())));
+        changed += store(&ws, id, batch).await?;
+        steps.progress(&ws, &topic, "Storing components", seen.len() as u64, total);
+    }
+    changed += remove_absent(&ws, id, seen).await?;
+    finish(&ws, id, &session, limits, total, changed, messages).await
+}
+
+/// Sentences of failures say whether trying again may help.
+fn failed(error: AccessError) -> JobError {
+    match error {
+        AccessError::Salesforce(e) if e.may_pass() => JobError::Retry(e.to_string()),
+        AccessError::Store(e) => e.into(),
+        other => JobError::Fail(other.to_string()),
+    }
+}
+
+async fn retrieve(
+    session: &Session,
+    present: &BTreeSet<String>,
+    steps: &crate::jobs::Steps,
+    ws: &Worker,
+    topic: &str,
+) -> Result<Retrieved, JobError> {
+    let members = |kind: &str| {
+        let standard = STANDARD.iter().filter(|name| kind == "CustomObject" && present.contains(**name));
+        std::iter::once("*").chain(standard.copied()).map(str::to_owned).collect()
+    };
+    let types: Vec<(&str, Vec<String>)> = TYPES.iter().map(|kind| (*kind, members(kind))).collect();
+    let id = session.retrieve(&types).await.map_err(|e| failed(e.into()))?;
+    for poll in 0..POLLS {
+        if let Some(retrieved) = session.retrieved(&id).await.map_err(|e| failed(e.into()))? {
+            return Ok(retrieved);
+        }
+        steps.progress(ws, topic, "Salesforce is packing the metadata", u64::from(poll) + 1, 0);
+        let wait = Duration::from_millis((200u64 << poll.min(6)).min(8_000));
+        tokio::select! {
+            () = steps.cancel.cancelled() => return Err(JobError::Cancelled),
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+    Err(JobError::Retry("Salesforce did not finish packing the metadata in time".into()))
+}
+
+/// A component as this sync found it.
+struct Found {
+    kind: String,
+    name: String,
+    source: String,
+    properties: FileProperties,
+    fields: Vec<Field>,
+}
+
+/// Brings files, their properties and described fields together.
+fn read(
+    retrieved: Retrieved,
+    described: &BTreeMap<String, Vec<Field>>,
+) -> Result<Vec<Found>, SalesforceError> {
+    let mut files: BTreeMap<String, Vec<u8>> =
+        zip::read(&retrieved.zip)?.into_iter().map(|entry| (entry.path, entry.bytes)).collect();
+    let mut found = Vec::new();
+    for properties in retrieved.files {
+        let path = properties.file_name.trim_start_matches("unpackaged/").to_owned();
+        let Some(bytes) = files.remove(&path) else { continue };
+        let source =
+            String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
+        let fields = if properties.kind == "CustomObject" {
+            describe_fields::merge(&source, described.get(&properties.full_name))
+        } else {
+            Vec::new()
+        };
+        let (kind, name) = (properties.kind.clone(), properties.full_name.clone());
+        found.push(Found { kind, name, source, properties, fields });
+    }
+    Ok(found)
+}
+
+/// Stores what is new or changed; answers how many that were.
+async fn store(ws: &Worker, id: OrgId, batch: Vec<Found>) -> Result<u64, JobError> {
+    let now = ws.clock().now();
+    let changed = ws
+        .note(move |tx| {
+            let mut changed = 0;
+            for found in batch {
+                let key: ComponentKey = (id, found.kind.clone(), found.name.clone());
+                let hash =
+                    crate::seal::hex(digest::digest(&digest::SHA256, found.source.as_bytes()).as_ref());
+                let before = tx.get(&COMPONENTS, &key)?;
+                if before.as_ref().is_some_and(|b| b.hash == hash && b.fields == found.fields) {
+                    continue;
+                }
+                changed += 1;
+                let same_source = before.as_ref().is_some_and(|b| b.hash == hash);
+                let component = component(&found, hash, now);
+                if !same_source {
+                    let change = if before.is_some() { Change::Changed } else { Change::Added };
+                    let kept = (found.source.len() <= LARGEST_SOURCE).then_some(found.source);
+                    let version = Version {
+                        seen: now,
+                        change,
+                        modified: component.modified,
+                        modified_by: component.modified_by.clone(),
+                        source: kept.clone(),
+                    };
+                    add_version(tx, &key, &version)?;
+                    tx.put(&SOURCES, &key, &kept.unwrap_or_default())?;
+                }
+                tx.put(&COMPONENTS, &key, &component)?;
+            }
+            Ok::<_, StoreError>(changed)
+        })
+        .await?;
+    Ok(changed)
+}
+
+fn component(found: &Found, hash: String, now: Timestamp) -> Component {
+    let p = &found.properties;
+    Component {
+        salesforce_id: p.id.clone(),
+        label: describe_fields::label(&found.source, &found.kind),
+        namespace: p.namespace.clone(),
+        file: p.file_name.trim_start_matches("unpackaged/").to_owned(),
+        hash,
+        bytes: found.source.len() as u64,
+        lines: found.source.lines().count() as u64,
+        modified: p.last_modified,
+        modified_by: p.last_modified_by.clone(),
+        synced: now,
+        fields: found.fields.clone(),
+    }
+}
+
+fn add_version(
+    tx: &mut crate::workspace::Change<'_>,
+    key: &ComponentKey,
+    version: &Version,
+) -> Result<(), StoreError> {
+    let last = tx.scan(&HISTORY).under(key).reverse().limit(1).rows()?;
+    let number = last.first().map_or(0, |((_, n), _)| *n) + 1;
+    tx.put(&HISTORY, &(key.clone(), number), version)
+}
+
+/// Components that the org no longer has leave the catalogue; their history stays and says so.
+async fn remove_absent(ws: &Worker, id: OrgId, seen: BTreeSet<(String, String)>) -> Result<u64, JobError> {
+    let now = ws.clock().now();
+    let removed = ws
+        .note(move |tx| {
+            let mut gone = Vec::new();
+            tx.scan(&COMPONENTS).under(&id).each(|key, _| {
+                if TYPES.contains(&key.1.as_str()) && !seen.contains(&(key.1.clone(), key.2.clone())) {
+                    gone.push(key);
+                }
+                true
+            })?;
+            for key in &gone {
+                let version = Version {
+                    seen: now,
+                    change: Change::Removed,
+                    modified: None,
+                    modified_by: String::new(),
+                    source: None,
+                };
+                add_version(tx, key, &version)?;
+                tx.remove(&COMPONENTS, key)?;
+                tx.remove(&SOURCES, key)?;
+            }
+            Ok::<_, StoreError>(gone.len() as u64)
+        })
+        .await?;
+    Ok(removed)
+}
+
+async fn finish(
+    ws: &Worker,
+    id: OrgId,
+    session: &Session,
+    limits: BTreeMap<String, crate::wire::salesforce::rest::Limit>,
+    components: u64,
+    changed: u64,
+    messages: Vec<String>,
+) -> Result<(), JobError> {
+    let run = SyncRun { at: ws.clock().now(), api_calls: session.calls(), components, changed, messages };
+    let limits: BTreeMap<String, LimitReading> = limits
+        .into_iter()
+        .map(|(name, l)| (name, LimitReading { max: l.max, remaining: l.remaining }))
+        .collect();
+    ws.change(Action::OrgSynced, id, move |tx| {
+        if let Some(mut org) = tx.get(&ORGS, &id)? {
+            org.last_sync = Some(run);
+            org.limits = limits;
+            org.signed_out = None;
+            tx.put(&ORGS, &id, &org)?;
+        }
+        tx.announce(format!("org {id}"));
+        Ok::<_, StoreError>(())
+    })
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! Clients of the services outside: concrete types with a base URL, over the egress gate.
+
+pub mod salesforce;
