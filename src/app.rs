@@ -110,6 +110,7 @@ pub struct App {
     pub fingerprint: Option<String>,
     pub web: web::Data<Web>,
     pub runner: Runner,
+    pub orgs: web::Data<Orgs>,
     server: ServerHandle,
     running: tokio::task::JoinHandle<std::io::Result<()>>,
     certificate: Option<(tls::Served, TlsMode, Option<tls::LocalCa>)>,
@@ -178,8 +179,8 @@ impl App {
             navigation: features::navigation,
             settings: RwLock::new(settings),
         });
-        let (server, running) =
-            serve(listener, &web, &web::Data::new(orgs), certificate.as_ref(), options.workers)?;
+        let orgs = web::Data::new(orgs);
+        let (server, running) = serve(listener, &web, &orgs, certificate.as_ref(), options.workers)?;
         Ok(Self {
             address,
             url,
@@ -187,6 +188,7 @@ impl App {
             fingerprint,
             web,
             runner,
+            orgs,
             server,
             running,
             certificate,

@@ -6,7 +6,7 @@ use crate::jobs::Kind;
 use crate::orgs::{self, Orgs};
 use crate::web::page::{NavItem, Navigation};
 use crate::workspace::Viewer;
-use crate::{audit, health, people};
+use crate::{audit, demo, health, people};
 
 /// Who may call a route: the least role, or less than a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/account/profile", Account),
     route("GET", "/api/v1/me", Token),
     route("GET", "/ca.pem", Anybody),
+    route("GET", "/demo/{key}", Anybody),
     route("GET", "/healthz", Anybody),
     route("GET", "/oauth/salesforce/callback", Account),
     route("GET", "/readyz", Anybody),
@@ -85,6 +86,7 @@ pub fn mount(config: &mut web::ServiceConfig) {
     health::routes(config);
     people::routes(config);
     people::api_routes(config);
+    demo::routes(config);
     orgs::routes(config);
     audit::routes(config);
 }

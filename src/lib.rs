@@ -8,6 +8,7 @@ pub mod app;
 pub mod audit;
 pub mod cli;
 pub mod clock;
+pub mod demo;
 pub mod egress;
 pub mod features;
 pub mod health;

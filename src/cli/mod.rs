@@ -2,7 +2,9 @@
 //! 1 it ran and the answer is no, 2 wrong usage, 3 could not run.
 
 mod config;
+mod demo;
 mod serve;
+mod sim;
 mod verify;
 
 use std::io::Write as _;
@@ -37,6 +39,8 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Runs a throw-away instance with a simulated org, and prints a link that is signed in.
+    Demo(demo::DemoArgs),
     /// Makes a master key file (0600). Never replaces one.
     Key {
         #[command(subcommand)]
@@ -46,6 +50,11 @@ enum Command {
     Serve(ServerArgs),
     /// Prints the code that opens first-run setup; 1 when setup has ended.
     SetupCode(ServerArgs),
+    /// Runs only a simulated service on loopback: for client tests and training.
+    Sim {
+        #[command(subcommand)]
+        command: SimCommand,
+    },
     /// Checks every page, seal and audit chain of a stopped instance's data; names the first broken place.
     Verify(ServerArgs),
 }
@@ -60,6 +69,12 @@ enum AuditCommand {
 enum ConfigCommand {
     /// Prints the configuration as it would be used, and what is wrong with it.
     Check(ServerArgs),
+}
+
+#[derive(Subcommand)]
+enum SimCommand {
+    /// A Salesforce org.
+    Salesforce(sim::SalesforceArgs),
 }
 
 #[derive(Subcommand)]
@@ -98,9 +113,11 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Audit { command: AuditCommand::Verify(args) } => verify::audit(&args),
         Command::Config { command: ConfigCommand::Check(args) } => config::check(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Key { command: KeyCommand::Create(args) } => verify::create_key(&args),
         Command::Key { command: KeyCommand::Status(args) } => verify::key_status(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::Sim { command: SimCommand::Salesforce(args) } => sim::salesforce(&args),
         Command::SetupCode(args) => verify::setup_code(&args),
         Command::Verify(args) => verify::data(&args),
     };

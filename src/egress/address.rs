@@ -44,19 +44,13 @@ fn v6_allowed(ip: Ipv6Addr, reach: Reach) -> bool {
 }
 
 fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    let s = ip.segments();
-    let low = || {
-        let [a, b] = s[6].to_be_bytes();
-        let [c, d] = s[7].to_be_bytes();
-        Ipv4Addr::new(a, b, c, d)
-    };
-    match s {
-        [0, 0, 0, 0, 0, 0xffff | 0, ..] if s[6] != 0 || s[7] > 1 => Some(low()),
-        [0x64, 0xff9b, 0, 0, 0, 0, ..] => Some(low()),
-        [0x2002, a, b, ..] => {
-            let ([w, x], [y, z]) = (a.to_be_bytes(), b.to_be_bytes());
-            Some(Ipv4Addr::new(w, x, y, z))
-        }
+    let parts = ip.segments();
+    let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
+    match parts {
+        // Mapped and the deprecated compatible form; :: and ::1 are neither.
+        [0, 0, 0, 0, 0, 0xffff | 0, high, low] if high != 0 || low > 1 => Some(v4(high, low)),
+        // NAT64 (RFC 6052) and 6to4 (RFC 3056).
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => Some(v4(high, low)),
         _ => None,
     }
 }

@@ -41,7 +41,7 @@ pub struct Request {
 impl Request {
     /// A request without a body, idle at most 60 seconds.
     pub fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), body: Bytes::new(), idle: Duration::from_secs(60) }
+        Self { method, url, headers: HeaderMap::new(), body: Bytes::new(), idle: Duration::from_mins(1) }
     }
 }
 
@@ -127,8 +127,8 @@ fn client(reach: Reach) -> Result<reqwest::Client, EgressError> {
         .redirect(reqwest::redirect::Policy::none())
         .dns_resolver(CheckedResolver(reach))
         .connect_timeout(CONNECT)
-        .tcp_keepalive(Duration::from_secs(60))
-        .pool_idle_timeout(Duration::from_secs(60))
+        .tcp_keepalive(Duration::from_mins(1))
+        .pool_idle_timeout(Duration::from_mins(1))
         .no_proxy()
         .user_agent(concat!("vynos/", env!("CARGO_PKG_VERSION")))
         .build()

@@ -264,9 +264,6 @@ fn slug(name: &str, taken: &[String]) -> String {
         .collect();
     let base = base.split('-').filter(|p| !p.is_empty()).collect::<Vec<_>>().join("-");
     let base = if base.is_empty() { "org".to_owned() } else { base };
-    let free = |candidate: &String| !taken.contains(candidate);
-    (1u32..)
-        .map(|n| if n == 1 { base.clone() } else { format!("{base}-{n}") })
-        .find(free)
-        .unwrap_or(base.clone())
+    let candidates = std::iter::once(base.clone()).chain((2..10_000).map(|n| format!("{base}-{n}")));
+    candidates.into_iter().find(|candidate| !taken.contains(candidate)).unwrap_or(base)
 }

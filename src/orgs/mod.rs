@@ -10,6 +10,7 @@ mod pages;
 pub mod records;
 mod sync;
 
+pub use connect::from_auth_url;
 pub use sync::SYNC;
 
 use actix_web::web;

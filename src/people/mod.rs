@@ -7,6 +7,7 @@ mod sign_in;
 mod tokens;
 
 pub use setup::{create_workspace, gate};
+pub use sign_in::with_cookie;
 
 use actix_web::web;
 

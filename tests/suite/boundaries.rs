@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What each module may import of ours, besides what stands below it on the ladder.
-const LADDER: [&[&str]; 17] = [
+const LADDER: [&[&str]; 18] = [
     &["clock"],
     &["ids"],
     &["seal"],
@@ -19,6 +19,7 @@ const LADDER: [&[&str]; 17] = [
     &["ledger"],
     &["sim"],
     &["people", "audit", "health", "orgs"],
+    &["demo"],
     &["features"],
     &["app"],
     &["cli"],

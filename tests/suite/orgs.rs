@@ -38,14 +38,14 @@ pub async fn rig(consent: Consent) -> Rig {
     Rig { server, ada, sim }
 }
 
-impl Rig {
-    fn form<'a>(&self, login: &'a str) -> [(&'a str, &'a str); 4] {
-        [("name", "Production"), ("login", login), ("client_id", CLIENT_ID), ("client_secret", CLIENT_SECRET)]
-    }
+fn form(login: &str) -> [(&str, &str); 4] {
+    [("name", "Production"), ("login", login), ("client_id", CLIENT_ID), ("client_secret", CLIENT_SECRET)]
+}
 
+impl Rig {
     /// The link that leaves for Salesforce.
     async fn begin(&self) -> String {
-        let page = self.ada.post("/w/halden-energy/orgs/connect", &self.form(self.sim.url().as_str())).await;
+        let page = self.ada.post("/w/halden-energy/orgs/connect", &form(self.sim.url().as_str())).await;
         assert_eq!(page.status, 200, "{}", page.body);
         page.between("id=\"go\" rel=\"noreferrer\" href=\"", "\"")
             .unwrap()
@@ -172,7 +172,7 @@ async fn a_denied_consent_and_wrong_clients_are_told() {
     let back = back.strip_prefix(&rig.server.base).unwrap();
     let told = rig.ada.get(back).await;
     assert!(told.status == 422 && told.body.contains("Access was denied"), "{}", told.body);
-    let mut form = rig.form(rig.sim.url().as_str());
+    let mut form = form(rig.sim.url().as_str());
     form[3].1 = "wrong";
     let page = rig.ada.post("/w/halden-energy/orgs/connect", &form).await;
     let go = page.between("id=\"go\" rel=\"noreferrer\" href=\"", "\"").unwrap().replace("&#38;", "&");
@@ -193,10 +193,10 @@ async fn hosts_that_are_not_salesforce_are_refused_before_anything_is_sent() {
         "https://acme.my.salesforce.com.evil.example",
         "localhost:1",
     ] {
-        let page = rig.ada.post("/w/halden-energy/orgs/connect", &rig.form(login)).await;
+        let page = rig.ada.post("/w/halden-energy/orgs/connect", &form(login)).await;
         assert!(page.status == 422 && page.body.contains("href=\"#login\""), "{login}");
     }
-    let page = rig.ada.post("/w/halden-energy/orgs/connect", &rig.form("acme.lightning.force.com")).await;
+    let page = rig.ada.post("/w/halden-energy/orgs/connect", &form("acme.lightning.force.com")).await;
     assert!(page.body.contains("acme.my.salesforce.com"), "the likely host is named");
 }
 

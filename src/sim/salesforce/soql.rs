@@ -208,15 +208,13 @@ fn field<'r>(row: &'r Row, name: &str) -> Option<&'r Value> {
 }
 
 fn compare(a: &Value, b: &Value) -> Ordering {
-    match (a.as_f64(), b.as_f64()) {
-        (Some(a), Some(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
-        _ => {
-            let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), |s| s.to_lowercase());
-            // Times are written two ways; the first nineteen characters say the same.
-            let time =
-                |t: String| if t.len() > 19 && t.as_bytes()[4] == b'-' { t[..19].to_owned() } else { t };
-            time(text(a)).cmp(&time(text(b)))
-        }
+    if let (Some(a), Some(b)) = (a.as_f64(), b.as_f64()) {
+        a.partial_cmp(&b).unwrap_or(Ordering::Equal)
+    } else {
+        let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_lowercase);
+        // Times are written two ways; the first nineteen characters say the same.
+        let time = |t: String| if t.len() > 19 && t.as_bytes()[4] == b'-' { t[..19].to_owned() } else { t };
+        time(text(a)).cmp(&time(text(b)))
     }
 }
 

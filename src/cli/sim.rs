@@ -1,0 +1,74 @@
+//! `vynos sim salesforce`: the simulated org alone.
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::{Failure, say};
+use crate::clock::Clock;
+use crate::sim::salesforce::{self, CLIENT_ID, CLIENT_SECRET, Consent, SimulatedOrg};
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ConsentArg {
+    /// Answers authorize with a redirect, unattended.
+    Auto,
+    /// Shows a page where a person allows or denies.
+    Page,
+}
+
+#[derive(Args)]
+pub struct SalesforceArgs {
+    /// Port on 127.0.0.1; 0 takes any.
+    #[arg(long, default_value_t = 0, env = "VYNOS_SIM_PORT")]
+    port: u16,
+    /// What made-up ids and tokens come from.
+    #[arg(long, default_value_t = 1, env = "VYNOS_SIM_SEED")]
+    seed: u64,
+    /// How authorize answers.
+    #[arg(long, value_enum, default_value = "auto", env = "VYNOS_SIM_CONSENT")]
+    consent: ConsentArg,
+}
+
+/// Runs until it is told to stop.
+pub fn salesforce(args: &SalesforceArgs) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let consent = match args.consent {
+            ConsentArg::Auto => Consent::Auto,
+            ConsentArg::Page => Consent::Page,
+        };
+        let options = salesforce::Options {
+            port: args.port,
+            seed: args.seed,
+            consent,
+            production: true,
+            clock: Clock::system(),
+        };
+        let org = salesforce::start(options).await?;
+        say(&line(&org).to_string())?;
+        stopped().await?;
+        org.stop().await;
+        Ok(())
+    })
+}
+
+/// What a client needs to reach the simulated org.
+pub fn line(org: &SimulatedOrg) -> serde_json::Value {
+    json!({
+        "salesforce_url": org.url().as_str().trim_end_matches('/'),
+        "salesforce_token": org.access_token(),
+        "client_id": CLIENT_ID,
+        "client_secret": CLIENT_SECRET,
+        "sfdx_auth_url": org.sfdx_auth_url(),
+    })
+}
+
+/// Waits for SIGTERM or SIGINT.
+pub async fn stopped() -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

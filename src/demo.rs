@@ -1,0 +1,140 @@
+//! Fills a fresh instance for `vynos demo`: an account, a workspace, the simulated org connected and synced.
+//! It does what a person would do in the pages, by the same verbs.
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::identity::control::Note;
+use crate::identity::{Control, Scope};
+use crate::ids::{AccountId, WorkspaceId};
+use crate::jobs::{JOBS, JobState, Runner};
+use crate::orgs::{self, Orgs};
+use crate::people::create_workspace;
+use crate::seal::{Secret, constant_time_eq};
+use crate::sim::salesforce::SimulatedOrg;
+use crate::store::Read as _;
+use crate::store::audit::{Action, Actor};
+use crate::web::access::origin;
+use crate::web::page::see_other;
+use crate::web::{Problem, Web};
+
+pub const EMAIL: &str = "mira.kovac@halden.example";
+const NAME: &str = "Mira Kovač";
+/// How long a demo may take to be ready.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// What the demo prints.
+pub struct Ready {
+    pub account: AccountId,
+    pub workspace: WorkspaceId,
+    pub slug: String,
+    pub password: Secret,
+    pub api_token: Secret,
+    pub link: Secret,
+}
+
+/// `/demo/{key}` signs the visitor in; mounted always, answers only on a demo.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config.route("/demo/{key}", web::get().to(sign_in));
+}
+
+/// The key of the printed link. Derived, so that it works again when a kept demo starts again.
+fn link(control: &Control) -> Secret {
+    Secret::new(URL_SAFE_NO_PAD.encode(control.lookups().lookup(b"demo sign-in link")))
+}
+
+fn password(control: &Control) -> Secret {
+    let hex = crate::seal::hex(&control.lookups().lookup(b"demo password")[..8]);
+    Secret::new(format!("demo-{hex}"))
+}
+
+async fn sign_in(
+    web: web::Data<Web>,
+    request: HttpRequest,
+    key: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let expected = link(&web.control);
+    if !web.demo || !constant_time_eq(key.as_bytes(), expected.expose().as_bytes()) {
+        return Err(Problem::NotFound);
+    }
+    let from = origin(&request, &web);
+    let state = web.clone();
+    let token = web::block(move || -> Result<_, Problem> {
+        let email = EMAIL.parse()?;
+        let (id, _) = state.control.account_by_address(&email)?.ok_or(Problem::NotFound)?;
+        Ok(state.control.start_session(id, from)?)
+    })
+    .await??;
+    Ok(crate::people::with_cookie(see_other("/"), &web, &token))
+}
+
+/// Makes account, workspace, connection; goes on with what a kept demo has already.
+pub async fn prepare(web: &web::Data<Web>, orgs: &Orgs, org: &SimulatedOrg) -> Result<Ready, Problem> {
+    let state = web.clone();
+    let (account, workspace, slug) = web::block(move || people(&state)).await??;
+    let (state, actor) = (web.clone(), Actor::Account { id: account });
+    let token = web::block(move || {
+        state.control.create_token(actor, account, workspace, "Demo", Scope::ALL.to_vec(), None)
+    });
+    let (api_token, _) = token.await??;
+    let ws = web.door.for_demo(workspace, account)?;
+    let auth_url = Secret::new(org.sfdx_auth_url());
+    orgs::from_auth_url(orgs, &ws, "Production", &auth_url).await?;
+    let control = &web.control;
+    Ok(Ready { account, workspace, slug, password: password(control), api_token, link: link(control) })
+}
+
+fn people(web: &Web) -> Result<(AccountId, WorkspaceId, String), Problem> {
+    let control = &web.control;
+    let known = control.account_by_address(&EMAIL.parse()?)?;
+    if let Some((account, _)) = known
+        && let Some((workspace, row, _)) = control.workspaces_of(account)?.into_iter().next()
+    {
+        return Ok((account, workspace, row.slug));
+    }
+    let new = Control::prepare_account(EMAIL, NAME, &password(control), true)?;
+    let note = Note::new(Actor::Operator, Action::InstanceSetUp, "demo");
+    let account = control.change_now(note, |tx| control.insert_account(tx, new))?;
+    let row = create_workspace(web, Actor::Operator, account, "Halden Energy", None)?;
+    control.change_settings(Actor::Operator, |settings| {
+        settings.demo = true;
+        settings.set_up = true;
+    })?;
+    web.refresh_settings()?;
+    let (workspace, _) = control.workspace_by_slug(&row.slug)?.ok_or(Problem::NotFound)?;
+    Ok((account, workspace, row.slug))
+}
+
+/// Waits until the org's first sync has ended.
+pub async fn wait_for_sync(web: &Web, runner: &Runner, ready: &Ready) -> Result<(), Problem> {
+    let ws = web.door.for_runner(ready.workspace)?;
+    let mut changes = ws.live().listen();
+    runner.wake(ready.workspace);
+    let synced = async {
+        loop {
+            let read = ws.read()?;
+            let org = orgs::records::all(&read)?.into_iter().next();
+            let job = org.and_then(|(_, org)| org.sync_job);
+            let row = job.map(|job| read.get(&JOBS, &job)).transpose()?.flatten();
+            match row.map(|row| (row.state, row.error)) {
+                Some((JobState::Done, _)) => return Ok(()),
+                Some((JobState::Failed | JobState::Cancelled, why)) => {
+                    return Err(Problem::Broken(format!(
+                        "the demo's sync failed: {}",
+                        why.unwrap_or_default()
+                    )));
+                }
+                _ => {}
+            }
+            drop(read);
+            // A change, or a moment: the row ends just after the last change is announced.
+            let _ = tokio::time::timeout(Duration::from_millis(100), changes.recv()).await;
+        }
+    };
+    tokio::time::timeout(LONGEST, synced)
+        .await
+        .unwrap_or_else(|_| Err(Problem::Broken("the demo's sync did not end in time".into())))
+}
