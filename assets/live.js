@@ -1,5 +1,5 @@
-// Keeps fragments of a page fresh. An element with an id and data-live="topic" is replaced when the server
-// says that the topic changed: the page is asked for again, and only those elements are put in. Without this
+// Keeps fragments of a page fresh. An element with an id and data-live="topics" is replaced when the server
+// says that one of its topics changed: the page is asked for again, and only those elements are put in. Without this
 // file a reload shows the same.
 const stream = document.querySelector('[data-live-stream]');
 let timer = 0;
@@ -19,7 +19,7 @@ if (stream) {
   const events = new EventSource(stream.dataset.liveStream);
   events.addEventListener('changed', (event) => {
     const shown = [...document.querySelectorAll('[data-live]')];
-    if (event.data === '*' || shown.some((e) => e.dataset.live === event.data)) timer ||= setTimeout(refresh, 400);
+    if (event.data === '*' || shown.some((e) => e.dataset.live.split(' ').includes(event.data))) timer ||= setTimeout(refresh, 400);
   });
   addEventListener('pagehide', () => events.close());
 }

@@ -20,6 +20,9 @@ const BACKGROUND: usize = 2;
 const INTERACTIVE: usize = 64;
 /// Jobs taken from one workspace at a look, so that one cannot starve the others.
 const AT_ONCE: usize = 256;
+/// Topic of pages that show whether a job has ended.
+pub const ENDED: &str = "jobs";
+
 /// A job that was begun this often without ending has failed.
 const TRIES: u32 = 5;
 /// Ended jobs are kept this long for pages that show them.
@@ -172,6 +175,10 @@ impl Inner {
                 tracing::error!(workspace = %id, %job, %error, "a job's state can't be written");
             }
             this.board.end(job);
+            // After the row and the board agree, so that a page which looks again sees the end.
+            if let Ok(ws) = this.door.for_runner(id) {
+                ws.live().publish(ENDED.to_owned());
+            }
             let _ = this.wake.send(id);
         });
     }

@@ -97,7 +97,7 @@ async fn signed_out(ws: &Workspace, id: OrgId, why: &str) -> Result<Secret, Sale
             org.signed_out = Some(reason);
             tx.put(&ORGS, &id, &org)?;
         }
-        tx.announce(format!("org {id}"));
+        tx.announce(format!("org:{id}"));
         Ok::<_, StoreError>(())
     })
     .await

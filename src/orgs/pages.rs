@@ -170,7 +170,7 @@ async fn overview(
     page::render(&OverviewPage {
         shell: shell.under(vec![Crumb::new("Orgs", format!("/w/{slug}/orgs"))]),
         slug,
-        topic: format!("org {id}"),
+        topic: format!("org:{id}"),
         production: org.kind == OrgKind::Production,
         sync: sync_state(&orgs, &ws, &org)?,
         last: org.last_sync.as_ref().map(|r| shown(r.at)).unwrap_or_default(),
@@ -221,7 +221,7 @@ pub async fn request_sync(ws: &Workspace, id: OrgId) -> Result<(), StoreError> {
         }
         org.sync_job = Some(enqueue(tx, &cause, SYNC, json!({ "org": id }))?);
         tx.put(&ORGS, &id, &org)?;
-        tx.announce(format!("org {id}"));
+        tx.announce(format!("org:{id}"));
         Ok(())
     })
     .await

@@ -46,7 +46,7 @@ pub async fn run(orgs: Orgs, job: JobContext) -> Result<(), JobError> {
     if job.ws.is_restricted() {
         return Err(JobError::Fail("processing in this workspace is restricted".into()));
     }
-    let topic = format!("org {id}");
+    let topic = format!("org:{id}");
     let (ws, steps) = job.split();
     let ws = Arc::new(ws);
     let session = match session(&orgs, &ws, id, format!("sync {}", steps.id)) {
@@ -270,7 +270,7 @@ async fn finish(
             org.signed_out = None;
             tx.put(&ORGS, &id, &org)?;
         }
-        tx.announce(format!("org {id}"));
+        tx.announce(format!("org:{id}"));
         Ok::<_, StoreError>(())
     })
     .await?;

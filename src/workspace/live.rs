@@ -1,4 +1,4 @@
-//! What open pages of a workspace listen to: topics (`sync 01j…`, `documents`) that changed. Nothing is kept;
+//! What open pages of a workspace listen to: topics without spaces (`org:01j…`, `jobs`) that changed. Nothing is kept;
 //! a page that missed one sees the truth when it loads.
 
 use tokio::sync::broadcast;

@@ -1,10 +1,16 @@
 //! All integration tests in one binary, so that one executable is linked. Each module names what it proves.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where its premise fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops where its premise fails"
+)]
 
 mod access;
 mod audit;
 mod bit_flips;
 mod boundaries;
+mod browser;
 mod harness;
 mod headers;
 mod jobs;
@@ -15,3 +21,4 @@ mod setup;
 mod tables;
 mod tls;
 mod unreadable_disk;
+mod webdriver;

@@ -18,22 +18,23 @@ pub struct Rig {
     pub sim: SimulatedOrg,
 }
 
-/// An instance that may call a simulated org.
-pub async fn rig(consent: Consent) -> Rig {
+/// An instance that may call a simulated org; nobody has set it up.
+pub async fn fresh(consent: Consent) -> (Server, SimulatedOrg) {
     let clock = Clock::manual("2026-11-23T09:00:00Z".parse().unwrap());
-    let sim = salesforce::start(salesforce::Options {
-        consent,
-        clock: clock.clone(),
-        ..salesforce::Options::default()
-    });
-    let sim = sim.await.unwrap();
+    let wanted = salesforce::Options { consent, clock: clock.clone(), ..salesforce::Options::default() };
+    let sim = salesforce::start(wanted).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     MasterKey::create(&dir.path().join("master.key")).unwrap();
     let with = Options { extra_salesforce: vec![sim.url().clone()], ..options(dir.path(), clock.clone()) };
     let app = App::start(with).await.unwrap();
     let setup_code = app.setup_code.as_ref().unwrap().expose().to_owned();
     let base = app.url.as_str().trim_end_matches('/').to_owned();
-    let server = Server { app: Some(app), clock, dir, base, setup_code };
+    (Server { app: Some(app), clock, dir, base, setup_code }, sim)
+}
+
+/// The same, set up by Ada.
+pub async fn rig(consent: Consent) -> Rig {
+    let (server, sim) = fresh(consent).await;
     let ada = server.set_up().await;
     Rig { server, ada, sim }
 }

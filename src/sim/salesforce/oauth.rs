@@ -61,7 +61,7 @@ async fn authorize(sim: web::Data<Sim>, web::Query(params): web::Query<Params>) 
     }
     let hidden: String = params.iter().map(|(name, value)| hidden(name, value)).collect();
     HttpResponse::Ok().content_type("text/html; charset=utf-8").body(format!(
-        "<!doctype html><html lang=\"en\"><meta name=\"viewport\" content=\"width=device-width\"><title>Allow access? \
+        "<!doctype html><html lang=\"en\"><meta name=\"viewport\" content=\"width=device-width\"><link rel=\"icon\" href=\"data:,\"><title>Allow access? \
          Simulated Salesforce</title><main><h1>Allow access?</h1><p>Simulated Salesforce org of the Vynos demo. Vynos asks \
          to: access the identity URL service, manage user data via APIs, perform requests at any time.</p>\
          <form method=\"post\">{hidden}<button name=\"decision\" value=\"allow\">Allow</button> \

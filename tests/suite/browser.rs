@@ -1,0 +1,188 @@
+//! The journey as a person walks it, in a headless Chromium: first run, sign-in, an org connected and synced,
+//! its metadata read. Any console error or policy report fails.
+
+use vynos::sim::salesforce::{CLIENT_ID, CLIENT_SECRET, Consent};
+
+use crate::harness::{PASSWORD, Server};
+use crate::orgs::{fresh, rig};
+use crate::webdriver::Browser;
+
+const TAB: &str = "\u{E004}";
+const ENTER: &str = "\u{E007}";
+
+async fn is_calm(browser: &Browser, page: &str) {
+    let complaints = browser.complaints().await;
+    assert!(complaints.is_empty(), "{page}: {complaints:?}");
+    let wide = browser.run("return document.documentElement.scrollWidth - window.innerWidth").await;
+    assert!(wide.as_i64().unwrap() <= 0, "{page} scrolls sideways by {wide}");
+    let name = page.trim_matches('/').replace('/', "-");
+    let width = browser.run("return window.innerWidth").await;
+    browser.picture(&format!("{name}-{width}")).await;
+}
+
+/// axe-core's findings on the page, or none; its script is fetched by tests/run.
+async fn is_accessible(browser: &Browser, page: &str) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/.cache/axe.min.js");
+    let axe = std::fs::read_to_string(path)
+        .expect("tests/.cache/axe.min.js is missing: run tests/run, which fetches it");
+    browser.run(&axe).await;
+    let found = browser
+        .run_async(
+            "const done = arguments[arguments.length - 1]; \
+             axe.run(document, {runOnly: ['wcag2a','wcag2aa','wcag21a','wcag21aa','wcag22aa','best-practice']}) \
+             .then(r => done(r.violations.map(v => v.id + ': ' + v.nodes.map(n => n.target.join(' ')).slice(0, 3).join(' | '))))",
+        )
+        .await;
+    assert_eq!(found, serde_json::json!([]), "{page}");
+}
+
+/// The wizard from its first page to the workspace.
+async fn set_up(browser: &Browser, server: &Server) {
+    browser.goto(&server.base).await;
+    browser.type_into("#code", &server.setup_code).await;
+    browser.type_into("#name", "Mira Kovač").await;
+    browser.type_into("#email", "mira@halden.example").await;
+    browser.type_into("#password", PASSWORD).await;
+    is_calm(browser, "/setup-1").await;
+    is_accessible(browser, "/setup").await;
+    browser.click(".setup-f button").await;
+    browser.find("form[action='/setup/address']").await;
+    is_calm(browser, "/setup-2").await;
+    browser.click(".setup-f button").await;
+    browser.click("form[action='/setup/recovery'] button").await;
+    browser.find("#recovery-code").await;
+    let group = browser.text("#recovery-code li:nth-child(6)").await;
+    browser.type_into("#group", &group).await;
+    browser.click("input[name=saved]").await;
+    is_calm(browser, "/setup-3").await;
+    is_accessible(browser, "/setup recovery").await;
+    browser.click(".setup-f button").await;
+    browser.type_into("form[action='/setup/workspace'] #name", "Halden Energy").await;
+    browser.click(".setup-f button").await;
+    browser.find(".side").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newcomer_sets_up_connects_an_org_and_reads_its_metadata() {
+    for (width, height) in [(1440, 900), (390, 844)] {
+        let (server, sim) = fresh(Consent::Page).await;
+        let browser = Browser::start(width, height, true).await;
+        set_up(&browser, &server).await;
+        let base = format!("{}/w/halden-energy", server.base);
+        browser.goto(&format!("{base}/orgs/connect")).await;
+        is_accessible(&browser, "connect").await;
+        browser.type_into("form[action$='/orgs/connect'] #name", "Production").await;
+        browser.type_into("#login", sim.url().as_str()).await;
+        browser.type_into("#client_id", CLIENT_ID).await;
+        browser.type_into("#client_secret", CLIENT_SECRET).await;
+        is_calm(&browser, "/orgs/connect").await;
+        browser.click("form[action$='/orgs/connect'] .btn.pri").await;
+        browser.click("#go").await;
+        browser.click("button[value=allow]").await;
+        // The page keeps itself fresh: nothing is loaded again here.
+        browser.find("#limits:not([hidden])").await;
+        assert!(browser.url().await.ends_with("/o/production"));
+        is_calm(&browser, "/o/production").await;
+        for page in [
+            "o/production",
+            "o/production/metadata",
+            "o/production/metadata/ApexClass/OpportunityTriggerHandler",
+            "o/production/metadata/CustomObject/Renewal__c",
+            "orgs",
+            "audit",
+            "tokens",
+        ] {
+            browser.goto(&format!("{base}/{page}")).await;
+            browser.find("h1").await;
+            is_calm(&browser, page).await;
+            is_accessible(&browser, page).await;
+        }
+        for page in ["/workspaces", "/account/profile", "/nowhere"] {
+            browser.goto(&format!("{}{page}", server.base)).await;
+            if page != "/nowhere" {
+                is_calm(&browser, page).await;
+            }
+            is_accessible(&browser, page).await;
+        }
+        browser.complaints().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_dark_theme_is_drawn_by_the_server_and_kept() {
+    let rig = rig(Consent::Auto).await;
+    rig.connect().await;
+    rig.synced().await;
+    let browser = Browser::start(1440, 900, true).await;
+    browser.goto(&format!("{}/sign-in", rig.server.base)).await;
+    browser.type_into("#email", "ada@halden.example").await;
+    browser.type_into("#password", PASSWORD).await;
+    is_accessible(&browser, "sign-in").await;
+    is_calm(&browser, "/sign-in").await;
+    browser.click(".auth-f .btn.pri").await;
+    browser.goto(&format!("{}/account/profile", rig.server.base)).await;
+    browser.run("document.querySelector('#theme').value = 'dark'").await;
+    browser.click("main .btn.pri").await;
+    browser.find(".note.ok").await;
+    browser.goto(&format!("{}/w/halden-energy/o/production", rig.server.base)).await;
+    let background = browser
+        .run("return getComputedStyle(document.body).colorScheme + document.documentElement.dataset.theme")
+        .await;
+    assert!(background.as_str().unwrap().ends_with("dark"), "{background}");
+    is_calm(&browser, "/dark/production").await;
+    is_accessible(&browser, "dark").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_works_without_script() {
+    let rig = rig(Consent::Auto).await;
+    let browser = Browser::start(1280, 800, false).await;
+    let base = rig.server.base.clone();
+    browser.goto(&format!("{base}/sign-in")).await;
+    browser.type_into("#email", "ada@halden.example").await;
+    browser.type_into("#password", PASSWORD).await;
+    browser.click(".auth-f .btn.pri").await;
+    browser.find(".side").await;
+    browser.goto(&format!("{base}/w/halden-energy/orgs/connect")).await;
+    browser.type_into("#auth_name", "Production").await;
+    browser.type_into("#auth_url", &rig.sim.sfdx_auth_url()).await;
+    browser.click("form[action$='/auth-url'] button").await;
+    rig.synced().await;
+    browser.goto(&format!("{base}/w/halden-energy/o/production/metadata?q=renewal")).await;
+    browser.click("a[href$='/CustomObject/Renewal__c']").await;
+    assert!(browser.text("main").await.contains("Due__c"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keyboard_is_enough_to_sign_in_and_the_focus_is_seen() {
+    let (server, _) = Server::ready().await;
+    let browser = Browser::start(1280, 800, true).await;
+    browser.goto(&format!("{}/sign-in", server.base)).await;
+    browser.keys(TAB).await;
+    assert_eq!(browser.run("return document.activeElement.className").await, "skip");
+    browser.keys(TAB).await;
+    browser.keys("ada@halden.example").await;
+    browser.keys(TAB).await;
+    browser.keys(PASSWORD).await;
+    let outline = browser
+        .run("const s = getComputedStyle(document.activeElement); return parseFloat(s.outlineWidth) + (s.boxShadow === 'none' ? 0 : 2)")
+        .await;
+    assert!(outline.as_f64().unwrap() >= 2.0, "the focus ring is {outline} px");
+    browser.keys(ENTER).await;
+    browser.find(".side").await;
+    browser.goto(&format!("{}/sign-in", server.base)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_takes_the_focus_and_names_itself_in_the_title() {
+    let (server, _) = Server::ready().await;
+    let browser = Browser::start(1280, 800, true).await;
+    browser.goto(&format!("{}/sign-in", server.base)).await;
+    browser.type_into("#email", "ada@halden.example").await;
+    browser.type_into("#password", "wrong wrong wrong").await;
+    browser.click(".auth-f .btn.pri").await;
+    browser.find(".errsum").await;
+    assert_eq!(browser.run("return document.activeElement.className").await, "errsum");
+    assert!(browser.run("return document.title").await.as_str().unwrap().starts_with("Error: "));
+    is_accessible(&browser, "sign-in with an error").await;
+}
