@@ -2,8 +2,9 @@
 //!
 //! An arrow may only point down this list:
 //! `cli app features` (assembly) · `people audit health` (slices) · `web` · `jobs` · `workspace` ·
-//! `identity` · `egress` · `store` · `seal` · `clock ids`.
+//! `identity` · `egress` · `store` · `seal` · `apex clock ids`.
 
+pub mod apex;
 pub mod app;
 pub mod audit;
 pub mod cli;

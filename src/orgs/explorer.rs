@@ -8,6 +8,7 @@ use similar::{ChangeTag, TextDiff};
 
 use super::pages::{KINDS, shown};
 use super::records::{self, COMPONENTS, Component, ComponentKey, HISTORY, SOURCES};
+use crate::apex::{Language, Span, highlight};
 use crate::store::Read as _;
 use crate::web::{Crumb, Me, Problem, Shell, Web, page};
 use crate::workspace::Viewer;
@@ -144,7 +145,7 @@ struct ComponentPage {
     component: Option<Component>,
     modified: String,
     synced: String,
-    lines: Vec<String>,
+    lines: Vec<Vec<Span>>,
     cut: bool,
     history: Vec<HistoryRow>,
     diff_of: Option<u64>,
@@ -181,6 +182,11 @@ async fn component(
         modified: v.modified.map(shown).unwrap_or_default(),
         by: v.modified_by.clone(),
     });
+    drop(read);
+    let language = Language::of_path(component.as_ref().map_or("", |c| c.file.as_str()));
+    let cut = source.lines().count() > LINES;
+    let lines = web::block(move || highlight(&source, language)).await?;
+    let lines = lines.into_iter().take(LINES).map(|line| line.0).collect();
     let slug = ws.row().slug.clone();
     let shell = Shell::workspace(&web, &me, &ws, &name, "orgs")?;
     let base = format!("/w/{slug}/o/{}", org.slug);
@@ -191,8 +197,8 @@ async fn component(
         ]),
         modified: component.as_ref().and_then(|c| c.modified).map(shown).unwrap_or_default(),
         synced: component.as_ref().map(|c| shown(c.synced)).unwrap_or_default(),
-        cut: source.lines().count() > LINES,
-        lines: source.lines().take(LINES).map(str::to_owned).collect(),
+        cut,
+        lines,
         history: history.collect(),
         diff_of: query.v,
         diff,

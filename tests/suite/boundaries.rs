@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// What each module may import of ours, besides what stands below it on the ladder.
 const LADDER: [&[&str]; 18] = [
-    &["clock"],
+    &["apex", "clock"],
     &["ids"],
     &["seal"],
     &["store"],

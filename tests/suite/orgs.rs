@@ -101,7 +101,8 @@ async fn an_org_is_connected_synced_and_browsed() {
     assert!(by_field.body.contains(">Opportunity</a>"));
     let class =
         rig.ada.get("/w/halden-energy/o/production/metadata/ApexClass/OpportunityTriggerHandler").await;
-    assert!(class.body.contains("SELECT Id, EndDate FROM Contract") && class.body.contains("<tr id=\"L1\">"));
+    assert!(class.body.contains("EndDate") && class.body.contains("<tr id=\"L1\">"));
+    assert!(class.body.contains("<span class=\"k\">public</span>"), "source is coloured");
     let object = rig.ada.get("/w/halden-energy/o/production/metadata/CustomObject/Renewal__c").await;
     assert!(object.body.contains("<code>Due__c</code>") && object.body.contains("Lookup → Account"));
     let standard = rig.ada.get("/w/halden-energy/o/production/metadata/CustomObject/Opportunity").await;
