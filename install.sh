@@ -6,6 +6,8 @@ set -euo pipefail
 usage() {
   cat <<'TEXT'
 usage: ./install.sh [options]
+  --demo          build, then run `vynos demo` in the foreground; touches nothing outside
+                  the checkout and a temporary directory
   --prefix DIR    where the binary goes             [default: /usr/local]
   --root DIR      install below this directory, as packagers do; implies --no-service
   --listen ADDR   address and port                  [default: 0.0.0.0:8443]
@@ -21,6 +23,7 @@ prefix=/usr/local root="" listen="0.0.0.0:8443" url="" service=yes action=instal
 while [ $# -gt 0 ]; do
   case "$1" in
     --prefix) prefix=$2; shift 2 ;;
+    --demo) action=demo; shift ;;
     --root) root=$2; service=no; shift 2 ;;
     --listen) listen=$2; shift 2 ;;
     --url) url=$2; shift 2 ;;
@@ -55,19 +58,29 @@ if [ "$action" = uninstall ]; then
   exit 0
 fi
 
+# The binary: the one beside this script, else built here.
+find_binary() {
+  if [ -x "$here/vynos" ]; then
+    binary="$here/vynos"
+  elif [ -n "${VYNOS_BINARY:-}" ]; then
+    binary=$VYNOS_BINARY
+  else
+    command -v cargo >/dev/null || fail "there is no vynos binary beside this script and no cargo to build one"
+    echo "Building Vynos. This takes some minutes." >&2
+    (cd "$here" && cargo build --release --locked --quiet)
+    binary="$here/target/release/vynos"
+  fi
+}
+
+if [ "$action" = demo ]; then
+  find_binary
+  exec "$binary" demo
+fi
+
 [ -n "$root" ] || [ "$(id -u)" = 0 ] || fail "run it as root, or give --root DIR"
 
-# 1. The binary: the one beside this script, else built here.
-if [ -x "$here/vynos" ]; then
-  binary="$here/vynos"
-elif [ -n "${VYNOS_BINARY:-}" ]; then
-  binary=$VYNOS_BINARY
-else
-  command -v cargo >/dev/null || fail "there is no vynos binary beside this script and no cargo to build one"
-  say "Building Vynos. This takes some minutes."
-  (cd "$here" && cargo build --release --locked --quiet)
-  binary="$here/target/release/vynos"
-fi
+# 1. The binary.
+find_binary
 install -D -m 0755 "$binary" "$bin.new"
 mv -f "$bin.new" "$bin"
 

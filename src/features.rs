@@ -6,7 +6,7 @@ use crate::jobs::Kind;
 use crate::orgs::{self, Orgs};
 use crate::web::page::{NavItem, Navigation};
 use crate::workspace::Viewer;
-use crate::{audit, demo, health, people};
+use crate::{audit, demo, health, insights, people};
 
 /// Who may call a route: the least role, or less than a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/w/{workspace}/live", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}", Role(Reader)),
     route("POST", "/w/{workspace}/o/{org}/disconnect", Role(Admin)),
+    route("GET", "/w/{workspace}/o/{org}/findings", Role(Reader)),
+    route("GET", "/w/{workspace}/o/{org}/findings/{finding}", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}/metadata", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}/metadata/{kind}/{name}", Role(Reader)),
     route("POST", "/w/{workspace}/o/{org}/sync", Role(Member)),
@@ -88,12 +90,16 @@ pub fn mount(config: &mut web::ServiceConfig) {
     people::api_routes(config);
     demo::routes(config);
     orgs::routes(config);
+    insights::routes(config);
     audit::routes(config);
 }
 
 /// Every kind of background job.
 pub fn jobs(orgs: &Orgs) -> Vec<Kind> {
-    orgs.jobs()
+    let mut kinds = orgs.jobs();
+    kinds.push(Kind::new(orgs::SYNCED, insights::analyse));
+    kinds.push(Kind::new(orgs::FORGOTTEN, insights::forget));
+    kinds
 }
 
 /// The sidebar of a workspace.

@@ -15,6 +15,7 @@ pub mod features;
 pub mod health;
 pub mod identity;
 pub mod ids;
+pub mod insights;
 pub mod jobs;
 pub mod ledger;
 pub mod orgs;

@@ -38,6 +38,15 @@ grep -q "put the key back" "$root/err" || fail "the lost key was not told"; ok
 [ ! -e "$key" ] || fail "a key was made"; ok
 mv "$root/lost.key" "$key"
 
+./install.sh --demo > "$root/demo" 2> "$root/log" &
+server=$!
+(set +o pipefail; tail -n +1 -F --pid="$server" "$root/demo" 2>/dev/null | grep -q -m1 "/demo/") || fail "the demo gave no link"; ok
+link=$(grep -o 'http://localhost[^ ]*' "$root/demo" | head -1)
+curl -sL -c "$root/jar" -b "$root/jar" "$link" | grep -q "Production" || fail "the link is not signed in"; ok
+kill -TERM "$server"
+wait "$server" || fail "the demo did not end with 0"; ok
+server=""
+
 ./install.sh --root "$root" --uninstall > /dev/null
 [ -e "$root/var/lib/vynos/VERSION" ] && [ ! -e "$root/usr/local/bin/vynos" ] || fail "uninstall"; ok
 ./install.sh --root "$root" --uninstall --purge > /dev/null

@@ -6,9 +6,10 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::connect::{ConnectError, Wanted, begin, denied, finish, from_auth_url, workspace_of};
-use super::{Orgs, access, records};
+use super::{FORGOTTEN, Orgs, access, records};
 use crate::identity::Via;
 use crate::ids::SessionId;
+use crate::jobs::{JobCause, enqueue};
 use crate::seal::Secret;
 use crate::store::StoreError;
 use crate::store::audit::Action;
@@ -223,7 +224,9 @@ async fn disconnect(
     if let Err(error) = access::revoke(&orgs.gate, &ws, id, &org).await {
         tracing::warn!(org = %id, %error, "tokens could not be revoked at Salesforce");
     }
+    let cause = JobCause::of(&ws);
     ws.change(Action::OrgDisconnected, id, move |tx| {
+        enqueue(tx, &cause, FORGOTTEN, serde_json::json!({ "org": id }))?;
         tx.remove_under(&records::HISTORY, &id)?;
         tx.remove_under(&records::SOURCES, &id)?;
         tx.remove_under(&records::COMPONENTS, &id)?;

@@ -11,13 +11,16 @@ pub mod records;
 mod sync;
 
 pub use connect::from_auth_url;
-pub use sync::SYNC;
+pub use sync::{SYNC, SYNCED};
 
 use actix_web::web;
 use url::Url;
 
 use crate::egress::Gate;
 use crate::jobs::{Board, Kind};
+
+/// Queued when an org is disconnected: other slices remove what they keep of it.
+pub const FORGOTTEN: &str = "org.forgotten";
 
 /// What this slice needs of the process.
 #[derive(Clone)]

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use ring::digest;
 
 use crate::ids::OrgId;
-use crate::jobs::{JobContext, JobError};
+use crate::jobs::{JobCause, JobContext, JobError, enqueue};
 use crate::store::audit::Action;
 use crate::store::{Read as _, StoreError};
 use crate::wire::salesforce::session::Session;
@@ -27,6 +27,8 @@ use super::{Orgs, describe_fields};
 
 /// Name of this kind of job.
 pub const SYNC: &str = "org.sync";
+/// Queued with the end of each sync; the feature list says who takes it.
+pub const SYNCED: &str = "org.synced";
 
 /// Types that are retrieved with all their members.
 const TYPES: [&str; 5] = ["ApexClass", "ApexTrigger", "CustomObject", "Flow", "PermissionSet"];
@@ -263,8 +265,10 @@ async fn finish(
         .into_iter()
         .map(|(name, l)| (name, LimitReading { max: l.max, remaining: l.remaining }))
         .collect();
+    let cause = JobCause::of(ws);
     ws.change(Action::OrgSynced, id, move |tx| {
         if let Some(mut org) = tx.get(&ORGS, &id)? {
+            enqueue(tx, &cause, SYNCED, serde_json::json!({ "org": id }))?;
             org.last_sync = Some(run);
             org.limits = limits;
             org.signed_out = None;

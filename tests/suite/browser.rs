@@ -85,6 +85,7 @@ async fn a_newcomer_sets_up_connects_an_org_and_reads_its_metadata() {
         is_calm(&browser, "/o/production").await;
         for page in [
             "o/production",
+            "o/production/findings",
             "o/production/metadata",
             "o/production/metadata/ApexClass/OpportunityTriggerHandler",
             "o/production/metadata/CustomObject/Renewal__c",

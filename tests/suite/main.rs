@@ -13,6 +13,7 @@ mod boundaries;
 mod browser;
 mod harness;
 mod headers;
+mod insights;
 mod jobs;
 mod kill;
 mod orgs;
