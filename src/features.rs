@@ -6,7 +6,7 @@ use crate::jobs::Kind;
 use crate::orgs::{self, Orgs};
 use crate::web::page::{NavItem, Navigation};
 use crate::workspace::Viewer;
-use crate::{audit, demo, health, insights, people};
+use crate::{api, audit, demo, health, insights, people};
 
 /// Who may call a route: the least role, or less than a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,14 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/", Account),
     route("GET", "/account/profile", Account),
     route("POST", "/account/profile", Account),
+    route("GET", "/api/v1/components/{component}", Token),
     route("GET", "/api/v1/me", Token),
+    route("GET", "/api/v1/orgs", Token),
+    route("GET", "/api/v1/orgs/{org}/components", Token),
+    route("GET", "/api/v1/orgs/{org}/findings", Token),
+    route("GET", "/api/v1/orgs/{org}/limits", Token),
+    route("GET", "/api/v1/orgs/{org}/sync", Token),
+    route("POST", "/api/v1/orgs/{org}/sync", Token),
     route("GET", "/ca.pem", Anybody),
     route("GET", "/demo/{key}", Anybody),
     route("GET", "/healthz", Anybody),
@@ -88,6 +95,7 @@ pub fn mount(config: &mut web::ServiceConfig) {
     health::routes(config);
     people::routes(config);
     people::api_routes(config);
+    api::routes(config);
     demo::routes(config);
     orgs::routes(config);
     insights::routes(config);

@@ -5,6 +5,7 @@
 //! `identity` · `egress` · `store` · `seal` · `apex clock ids`.
 
 pub mod apex;
+pub mod api;
 pub mod app;
 pub mod audit;
 pub mod cli;

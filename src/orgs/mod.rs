@@ -11,6 +11,7 @@ pub mod records;
 mod sync;
 
 pub use connect::from_auth_url;
+pub use pages::request_sync;
 pub use sync::{SYNC, SYNCED};
 
 use actix_web::web;

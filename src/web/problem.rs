@@ -8,7 +8,7 @@ use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
-use crate::identity::{IdentityError, Role};
+use crate::identity::{IdentityError, Role, Scope};
 use crate::seal::SealError;
 use crate::store::StoreError;
 use crate::workspace::Refused;
@@ -33,6 +33,8 @@ pub enum Problem {
     ForeignForm,
     Gone(String),
     Invalid(Vec<FieldError>),
+    /// The token lacks this scope.
+    NoScope(Scope),
     NotFound,
     /// Somebody outside (Salesforce, the model, mail) failed: who, and what to do.
     Outside {
@@ -56,7 +58,7 @@ impl Problem {
         match self {
             Self::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Conflict(_) | Self::Restricted => StatusCode::CONFLICT,
-            Self::Forbidden(_) | Self::ForeignForm => StatusCode::FORBIDDEN,
+            Self::Forbidden(_) | Self::ForeignForm | Self::NoScope(_) => StatusCode::FORBIDDEN,
             Self::Gone(_) => StatusCode::GONE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -99,6 +101,10 @@ impl Problem {
             Self::Invalid(errors) => {
                 Said { errors: errors.clone(), ..said("There is a problem", "Nothing was changed.".into()) }
             }
+            Self::NoScope(scope) => said(
+                "This token may not do this",
+                format!("It lacks the scope {}. Make a token with it under API tokens.", scope.name()),
+            ),
             Self::NotFound => said(
                 "There is nothing here",
                 "The address is wrong, it was deleted, or you are not a member of its workspace.".into(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What each module may import of ours, besides what stands below it on the ladder.
-const LADDER: [&[&str]; 19] = [
+const LADDER: [&[&str]; 20] = [
     &["apex", "clock"],
     &["ids"],
     &["seal"],
@@ -20,6 +20,7 @@ const LADDER: [&[&str]; 19] = [
     &["sim"],
     &["people", "audit", "health", "orgs"],
     &["insights"],
+    &["api"],
     &["demo"],
     &["features"],
     &["app"],

@@ -1,0 +1,45 @@
+//! REST under `/api/v1`: JSON over the slices' own verbs. The bearer token decides the workspace; a scope is
+//! needed besides the role. Lists answer `{"items":[],"next":null}`; errors are problem+json.
+
+mod components;
+mod orgs;
+
+use actix_web::web;
+use serde::{Deserialize, Serialize};
+
+use crate::identity::Scope;
+use crate::web::{Me, Problem};
+
+/// Rows of a list when nothing else is asked for, and at most.
+const USUAL: usize = 50;
+const MOST: usize = 200;
+
+pub fn routes(config: &mut web::ServiceConfig) {
+    orgs::routes(config);
+    components::routes(config);
+}
+
+/// Which part of a list.
+#[derive(Deserialize)]
+struct Page {
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+impl Page {
+    fn limit(&self) -> usize {
+        self.limit.unwrap_or(USUAL).clamp(1, MOST)
+    }
+}
+
+/// Part of a list, and the cursor of what follows.
+#[derive(Serialize)]
+struct List<T> {
+    items: Vec<T>,
+    next: Option<String>,
+}
+
+/// Refuses a token without the scope; the role was checked by the handler's extractor.
+fn needs(me: &Me, scope: Scope) -> Result<(), Problem> {
+    if me.has(scope) { Ok(()) } else { Err(Problem::NoScope(scope)) }
+}
