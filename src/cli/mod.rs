@@ -1,6 +1,7 @@
 //! The command line. Results go to standard output, progress and logs to standard error. Exit codes: 0 done,
 //! 1 it ran and the answer is no, 2 wrong usage, 3 could not run.
 
+pub mod analyze;
 mod config;
 mod serve;
 mod verify;

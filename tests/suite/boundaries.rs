@@ -15,7 +15,7 @@ const LADDER: [&[&str]; 14] = [
     &["workspace"],
     &["jobs"],
     &["web"],
-    &["people", "audit", "health"],
+    &["people", "audit", "health", "insights"],
     &["features"],
     &["app"],
     &["cli"],

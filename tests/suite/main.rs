@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where its premise fails")]
 
 mod access;
+mod analyze;
 mod audit;
 mod bit_flips;
 mod boundaries;

@@ -1,0 +1,3 @@
+//! What is wrong or risky in an org: the checks are in `rules`.
+
+pub mod rules;
