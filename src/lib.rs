@@ -1,7 +1,7 @@
 //! Vynos, self-hosted edition. The map; docs/ARCHITECTURE.md walks through it.
 //!
 //! An arrow may only point down this list:
-//! `cli app features` (assembly) · `people audit health` (slices) · `web` · `jobs` · `workspace` ·
+//! `cli app features` (assembly) · `people audit health insights` (slices) · `web` · `jobs` · `workspace` ·
 //! `identity` · `egress` · `store` · `seal` · `apex clock ids`.
 
 pub mod apex;

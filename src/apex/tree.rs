@@ -10,6 +10,10 @@ use tree_sitter::{ParseOptions, Parser, Tree};
 /// The longest source that is parsed, in bytes. Salesforce's own limit for a class is 1,000,000 characters.
 pub const MAX_BYTES: usize = 1024 * 1024;
 
+/// The deepest nesting that is read. Code that people write stays below a hundred levels; a text joined with `+`
+/// nests one level a part.
+pub const MAX_DEPTH: usize = 3_000;
+
 /// The longest a parse may take.
 const MAX_TIME: Duration = Duration::from_secs(10);
 
@@ -19,6 +23,8 @@ pub(super) static LANGUAGE: LazyLock<tree_sitter::Language> =
 /// Why a source was not parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
+    #[error("The file is nested more than 3,000 levels deep, so it was not read.")]
+    TooDeep,
     #[error("The file is larger than 1 MB, so it was not parsed.")]
     TooLarge,
     #[error("The file took longer than 10 seconds to parse, so it was given up.")]
@@ -52,7 +58,7 @@ const MISSING: u8 = 4;
 /// error nodes in it.
 ///
 /// # Errors
-/// When the source is over 1 MB or takes over 10 seconds.
+/// When the source is over 1 MB, nested over 3,000 levels deep, or takes over 10 seconds.
 pub fn parse(source: &str) -> Result<Apex<'_>, Refused> {
     if source.len() > MAX_BYTES {
         return Err(Refused::TooLarge);
@@ -68,7 +74,7 @@ pub fn parse(source: &str) -> Result<Apex<'_>, Refused> {
             tree = second;
         }
     }
-    Ok(Apex { source, nodes: flatten(&tree), lines: line_starts(source) })
+    Ok(Apex { source, nodes: flatten(&tree)?, lines: line_starts(source) })
 }
 
 fn run(bytes: &[u8]) -> Result<Tree, Refused> {
@@ -121,7 +127,7 @@ fn errors_in(tree: &Tree) -> usize {
     }
 }
 
-fn flatten(tree: &Tree) -> Vec<Raw> {
+fn flatten(tree: &Tree) -> Result<Vec<Raw>, Refused> {
     let mut nodes: Vec<Raw> = Vec::with_capacity(tree.root_node().descendant_count());
     let mut cursor = tree.walk();
     let mut open: Vec<u32> = Vec::new();
@@ -140,6 +146,9 @@ fn flatten(tree: &Tree) -> Vec<Raw> {
                 + u8::from(node.is_missing()) * MISSING,
         });
         open.push(index);
+        if open.len() > MAX_DEPTH {
+            return Err(Refused::TooDeep);
+        }
         if cursor.goto_first_child() {
             continue;
         }
@@ -151,7 +160,7 @@ fn flatten(tree: &Tree) -> Vec<Raw> {
                 break;
             }
             if !cursor.goto_parent() {
-                return nodes;
+                return Ok(nodes);
             }
         }
     }
@@ -337,6 +346,11 @@ impl<'a> Node<'a> {
         (self.index..self.raw().end).contains(&other.index)
     }
 
+    /// How many nodes it and everything below it are.
+    pub fn size(self) -> u32 {
+        self.raw().end - self.index
+    }
+
     /// Whether it has no children.
     pub fn is_leaf(self) -> bool {
         self.raw().end == self.index + 1
@@ -373,10 +387,11 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_levels_of_nesting_do_not_overflow() {
-        let deep = format!("class A {{ Integer x = {}1{}; }}", "(".repeat(10_000), ")".repeat(10_000));
-        let apex = parse(&deep).unwrap();
-        assert!(apex.of_kind("parenthesized_expression").count() > 9_000);
+    fn nesting_without_end_is_refused_and_does_not_overflow() {
+        let nested =
+            |depth: usize| format!("class A {{ Integer x = {}1{}; }}", "(".repeat(depth), ")".repeat(depth));
+        assert_eq!(parse(&nested(100_000)).err(), Some(Refused::TooDeep));
+        assert!(parse(&nested(2_000)).unwrap().of_kind("parenthesized_expression").count() == 2_000);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The command line. Results go to standard output, progress and logs to standard error. Exit codes: 0 done,
 //! 1 it ran and the answer is no, 2 wrong usage, 3 could not run.
 
+pub mod analyze;
 mod config;
 mod demo;
 mod serve;
@@ -29,6 +30,8 @@ environment, the environment over the file.";
 
 #[derive(Subcommand)]
 enum Command {
+    /// Checks a folder or zip of metadata (SFDX or mdapi): no server, no org.
+    Analyze(analyze::Args),
     /// Checks the audit log.
     Audit {
         #[command(subcommand)]
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
         }
     };
     let result = match cli.command {
+        Command::Analyze(args) => return analyze::run(&args),
         Command::Audit { command: AuditCommand::Verify(args) } => verify::audit(&args),
         Command::Config { command: ConfigCommand::Check(args) } => config::check(&args),
         Command::Demo(args) => demo::run(&args),

@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod analyze;
 mod api;
 mod audit;
 mod bit_flips;

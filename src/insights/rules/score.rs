@@ -114,7 +114,7 @@ fn area_score(
     if size == 0 && findings.is_empty() && coverage.is_none() {
         return AreaScore { area, value: None, weight, findings };
     }
-    let lost: f64 = found.iter().map(|(severity, n)| points(*severity) * *n as f64).sum();
+    let lost = found.iter().fold(0.0, |lost, (severity, n)| lost + points(*severity) * *n as f64);
     let base = (BASE + size) as f64;
     let mut exact = 100.0 * base / (base + lost);
     let mut formula = format!("100 × {base} ÷ ({base} + {lost})");

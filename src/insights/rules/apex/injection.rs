@@ -2,6 +2,7 @@
 //! fields and through the class's own methods; a value it can't follow counts as safe.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 
 use super::operations::static_call;
 use super::{File, arguments, body_of};
@@ -38,11 +39,12 @@ const KEEPS_TEXT: [&str; 16] = [
     "unescapehtml4",
 ];
 
-/// How far a value is followed, and how many steps a query may take in all.
+/// How far a value is followed, and how many nodes may be looked at for one file in all.
 const MAX_DEPTH: u32 = 24;
-const MAX_STEPS: u32 = 4_000;
+const MAX_WORK: u64 = 30_000_000;
 
 pub fn check<'a>(file: &File<'a>, out: &mut Vec<Hit>) {
+    let trace = Trace { file, work: Cell::new(0) };
     for call in file.apex.of_kind("method_invocation") {
         let Some((class, method)) = static_call(file, call) else { continue };
         let is_sink = match class.as_str() {
@@ -51,7 +53,6 @@ pub fn check<'a>(file: &File<'a>, out: &mut Vec<Hit>) {
             _ => false,
         };
         let Some(query) = arguments(call).next().filter(|_| is_sink && !file.in_test(call)) else { continue };
-        let trace = Trace { file, steps: Cell::new(0) };
         if let Some(from) = trace.taint(query, 0) {
             let message = format!("{from} becomes part of the query without escaping or a bind.");
             out.push(Hit::at("APX-004", call, message));
@@ -61,14 +62,13 @@ pub fn check<'a>(file: &File<'a>, out: &mut Vec<Hit>) {
 
 struct Trace<'t, 'a> {
     file: &'t File<'a>,
-    steps: Cell<u32>,
+    work: Cell<u64>,
 }
 
 impl<'a> Trace<'_, 'a> {
     /// Where outside text comes from, when this expression holds any.
     fn taint(&self, node: Node<'a>, depth: u32) -> Option<String> {
-        self.steps.set(self.steps.get() + 1);
-        if depth > MAX_DEPTH || self.steps.get() > MAX_STEPS {
+        if depth > MAX_DEPTH || !self.may_look_at(1) {
             return None;
         }
         let of = |name: &str| node.field(name).and_then(|part| self.taint(part, depth + 1));
@@ -94,6 +94,12 @@ impl<'a> Trace<'_, 'a> {
         }
     }
 
+    /// Counts work; `false` when there was enough of it.
+    fn may_look_at(&self, nodes: u32) -> bool {
+        self.work.set(self.work.get() + u64::from(nodes));
+        self.work.get() <= MAX_WORK
+    }
+
     /// A long `a + b + c` leans to the left as deep as it is long, so it is walked and not recursed.
     fn joined(&self, node: Node<'a>, depth: u32) -> Option<String> {
         let mut left = node;
@@ -108,6 +114,8 @@ impl<'a> Trace<'_, 'a> {
             return None;
         }
         parts.push(left);
+        let mut seen = HashSet::new();
+        parts.retain(|part| !part.is("identifier") || seen.insert(part.text()));
         parts.into_iter().rev().find_map(|part| self.taint(part, depth + 1))
     }
 
@@ -162,6 +170,9 @@ impl<'a> Trace<'_, 'a> {
 
     fn variable(&self, name: &str, at: Node<'a>, depth: u32) -> Option<String> {
         let declared = self.file.scope.lookup(name, at)?;
+        if !self.may_look_at(2 * body_of(at)?.size()) {
+            return None;
+        }
         if !carries_text(declared.type_node.text()) || self.is_checked(name, at) {
             return None;
         }
@@ -195,6 +206,9 @@ impl<'a> Trace<'_, 'a> {
         if open || !method.is("method_declaration") {
             return outside();
         }
+        if !self.may_look_at(self.file.apex.root().size()) {
+            return None;
+        }
         let place = method.field("parameters")?.named_children().position(|p| p.holds(declared.name))?;
         let calls = self.file.apex.of_kind("method_invocation").filter(|c| {
             c.field("name").is_some_and(|n| n.text().eq_ignore_ascii_case(name.text()))
@@ -219,6 +233,9 @@ impl<'a> Trace<'_, 'a> {
         });
         if setter && (is("public") || is("global")) {
             return Some(format!("{name}, which a page can set,"));
+        }
+        if !self.may_look_at(declared.within.size()) {
+            return None;
         }
         let writes = writes_to(name, declared.within, declared.within);
         let started = declared.value.and_then(|value| self.taint(value, depth + 1));
