@@ -141,7 +141,7 @@ impl Reading {
                 match archive.by_index(place) {
                     Ok(entry) => self.take(&name, Ok(entry))?,
                     Err(error) => {
-                        self.failed(&name, &format!("The file can't be read from the zip: {error}."))
+                        self.failed(&name, &format!("The file can't be read from the zip: {error}."));
                     }
                 }
             }

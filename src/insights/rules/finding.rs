@@ -201,5 +201,6 @@ pub(super) fn settle(
 /// The first 16 bytes of SHA-256 over what a finding is about, in hex.
 fn fingerprint(key: &str, nth: u32) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, format!("{key}\n{nth}").as_bytes());
-    digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let first = digest.as_ref().iter().take(16).fold(0_u128, |sum, byte| sum << 8 | u128::from(*byte));
+    format!("{first:032x}")
 }

@@ -86,7 +86,7 @@ pub fn score<'f>(findings: impl IntoIterator<Item = (&'f str, Severity)>, counts
     let measured = || areas.iter().filter_map(|area| Some((area.weight, area.value?)));
     let weights: u32 = measured().map(|(weight, _)| weight).sum();
     let sum: u32 = measured().map(|(weight, value)| weight * value).sum();
-    let value = if weights == 0 { 0 } else { (sum + weights / 2) / weights };
+    let value = (sum + weights / 2).checked_div(weights).unwrap_or(0);
     let terms: Vec<String> = measured().map(|(weight, value)| format!("{weight} × {value}")).collect();
     if weights > 0 {
         let formula = format!("({}) ÷ {weights}", terms.join(" + "));

@@ -1,6 +1,6 @@
 //! APX-008: passwords, tokens and keys written in code. Messages never show the value.
 
-use super::{File, arguments, literal, literals};
+use super::{File, arguments, in_test, literal, literals};
 use crate::apex::Node;
 use crate::insights::rules::finding::Hit;
 
@@ -30,7 +30,7 @@ pub fn check<'a>(file: &File<'a>, out: &mut Vec<Hit>) {
     found.sort_by_key(|(node, _)| node.start());
     found.dedup_by_key(|(node, _)| node.start());
     for (node, message) in found {
-        if !file.in_test(node) {
+        if !in_test(node) {
             let mut hit = Hit::at(RULE, node, message);
             // Only a digest of the anchor is kept, and the value is no part even of that.
             hit.anchor = format!("{}\n{}", hit.anchor.lines().next().unwrap_or(""), anchor(node));

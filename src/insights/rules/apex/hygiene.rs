@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use super::operations::static_call;
-use super::{File, arguments};
+use super::{File, arguments, in_test};
 use crate::apex::Node;
 use crate::apex::outline::{annotation, is_test};
 use crate::insights::rules::Severity;
@@ -106,7 +106,7 @@ fn debug_left<'a>(file: &File<'a>, call: Node<'a>, out: &mut Vec<Hit>) {
         return;
     }
     let logs = file.component.name.to_ascii_lowercase().contains("log");
-    if logs || file.in_test(call) {
+    if logs || in_test(call) {
         return;
     }
     let tells_secret =

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::collections::HashSet;
 
 use super::operations::static_call;
-use super::{File, arguments, body_of};
+use super::{File, arguments, body_of, in_test};
 use crate::apex::Node;
 use crate::apex::scope::Declared;
 use crate::insights::rules::finding::Hit;
@@ -43,7 +43,7 @@ const KEEPS_TEXT: [&str; 16] = [
 const MAX_DEPTH: u32 = 24;
 const MAX_WORK: u64 = 30_000_000;
 
-pub fn check<'a>(file: &File<'a>, out: &mut Vec<Hit>) {
+pub fn check(file: &File<'_>, out: &mut Vec<Hit>) {
     let trace = Trace { file, work: Cell::new(0) };
     for call in file.apex.of_kind("method_invocation") {
         let Some((class, method)) = static_call(file, call) else { continue };
@@ -52,7 +52,7 @@ pub fn check<'a>(file: &File<'a>, out: &mut Vec<Hit>) {
             "search" => matches!(method.as_str(), "find" | "query"),
             _ => false,
         };
-        let Some(query) = arguments(call).next().filter(|_| is_sink && !file.in_test(call)) else { continue };
+        let Some(query) = arguments(call).next().filter(|_| is_sink && !in_test(call)) else { continue };
         if let Some(from) = trace.taint(query, 0) {
             let message = format!("{from} becomes part of the query without escaping or a bind.");
             out.push(Hit::at("APX-004", call, message));
@@ -124,8 +124,11 @@ impl<'a> Trace<'_, 'a> {
         let any_argument = || arguments(node).find_map(|part| self.taint(part, depth + 1));
         if let Some((class, method)) = static_call(self.file, node) {
             match (class.as_str(), method.as_str()) {
-                ("string", "format" | "join" | "valueof") => return any_argument(),
-                ("encodingutil", "urldecode") | ("json", "serialize") => return any_argument(),
+                ("encodingutil", "urldecode")
+                | ("json", "serialize")
+                | ("string", "format" | "join" | "valueof") => {
+                    return any_argument();
+                }
                 _ => {}
             }
         }

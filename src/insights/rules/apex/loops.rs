@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use super::operations::{Operation, operation};
-use super::{File, body_of};
+use super::{File, body_of, in_test};
 use crate::apex::Node;
 use crate::insights::rules::Severity;
 use crate::insights::rules::finding::Hit;
 
 const RULE: &str = "APX-001";
 
-pub fn check<'a>(file: &File<'a>, out: &mut Vec<Hit>) {
+pub fn check(file: &File<'_>, out: &mut Vec<Hit>) {
     let mut helpers = Helpers::default();
     for node in file
         .apex
@@ -18,7 +18,7 @@ pub fn check<'a>(file: &File<'a>, out: &mut Vec<Hit>) {
         .filter(|n| matches!(n.kind(), "dml_expression" | "method_invocation" | "query_expression"))
     {
         let Some(around) = loop_around(node) else { continue };
-        let mild = |hit: Hit| if file.in_test(node) { hit.severity(Severity::Low) } else { hit };
+        let mild = |hit: Hit| if in_test(node) { hit.severity(Severity::Low) } else { hit };
         if let Some(found) = operation(file, node) {
             if !filled_once(file, node) {
                 let message = format!("{} runs in the loop of line {}.", found.what, around.line());
@@ -47,7 +47,7 @@ fn lower_first(what: &str) -> String {
 
 /// The innermost loop that runs this node once a pass. The list that a for-each walks is made once; a loop over
 /// the chunks of a query is how bulk work is meant to be done.
-fn loop_around<'a>(node: Node<'a>) -> Option<Node<'a>> {
+fn loop_around(node: Node<'_>) -> Option<Node<'_>> {
     let mut inside = node;
     for outer in node.ancestors() {
         match outer.kind() {
@@ -125,11 +125,10 @@ impl<'a> Helpers<'a> {
                         found = Some(operation);
                         break;
                     }
-                    Some(_) => {}
                     None if node.is("method_invocation") => {
                         open.extend(file.called(node).into_iter().filter(|m| seen.insert(m.start())));
                     }
-                    None => {}
+                    _ => {}
                 }
             }
             if found.is_some() {

@@ -65,30 +65,6 @@ pub(super) fn check(
 }
 
 impl<'a> File<'a> {
-    /// Whether this is test code: a class or method around it is a test.
-    fn in_test(&self, node: Node<'a>) -> bool {
-        node.ancestors()
-            .filter(|a| matches!(a.kind(), "class_declaration" | "method_declaration"))
-            .any(outline::is_test)
-    }
-
-    /// The methods and constructors of the class around a node with this name and number of parameters.
-    fn own_methods(&self, name: &str, arguments: usize, at: Node<'a>) -> Vec<Node<'a>> {
-        let classes = at.ancestors().filter(|a| a.is("class_body"));
-        for body in classes {
-            let found: Vec<_> = body
-                .children()
-                .filter(|m| m.is("method_declaration"))
-                .filter(|m| m.field("name").is_some_and(|n| n.text().eq_ignore_ascii_case(name)))
-                .filter(|m| parameters(*m).count() == arguments)
-                .collect();
-            if !found.is_empty() {
-                return found;
-            }
-        }
-        Vec::new()
-    }
-
     /// The methods of the same file that a call means: `x()`, `this.x()` or `Own.x()`.
     fn called(&self, call: Node<'a>) -> Vec<Node<'a>> {
         let Some(name) = call.field("name") else { return Vec::new() };
@@ -104,20 +80,41 @@ impl<'a> File<'a> {
             }
             Some(_) => false,
         };
-        if own { self.own_methods(name.text(), arguments(call).count(), call) } else { Vec::new() }
+        if own { own_methods(name.text(), arguments(call).count(), call) } else { Vec::new() }
     }
 }
 
-fn parameters<'a>(method: Node<'a>) -> impl Iterator<Item = Node<'a>> {
+/// Whether this is test code: a class or method around it is a test.
+fn in_test(node: Node<'_>) -> bool {
+    node.ancestors()
+        .filter(|a| matches!(a.kind(), "class_declaration" | "method_declaration"))
+        .any(outline::is_test)
+}
+
+/// The methods of the class around a node with this name and number of parameters.
+fn own_methods<'a>(name: &str, arguments: usize, at: Node<'a>) -> Vec<Node<'a>> {
+    let fits = |member: &Node<'a>| {
+        member.is("method_declaration")
+            && member.field("name").is_some_and(|n| n.text().eq_ignore_ascii_case(name))
+            && parameters(*member).count() == arguments
+    };
+    let classes = at.ancestors().filter(|a| a.is("class_body"));
+    classes
+        .map(|body| body.children().filter(fits).collect())
+        .find(|found: &Vec<_>| !found.is_empty())
+        .unwrap_or_default()
+}
+
+fn parameters(method: Node<'_>) -> impl Iterator<Item = Node<'_>> {
     method.field("parameters").into_iter().flat_map(Node::named_children)
 }
 
-fn arguments<'a>(call: Node<'a>) -> impl Iterator<Item = Node<'a>> {
+fn arguments(call: Node<'_>) -> impl Iterator<Item = Node<'_>> {
     call.field("arguments").into_iter().flat_map(Node::named_children)
 }
 
 /// The method, constructor or other body that a node belongs to.
-fn body_of<'a>(node: Node<'a>) -> Option<Node<'a>> {
+fn body_of(node: Node<'_>) -> Option<Node<'_>> {
     node.nearest(&[
         "accessor_declaration",
         "class_body",
@@ -129,7 +126,7 @@ fn body_of<'a>(node: Node<'a>) -> Option<Node<'a>> {
 }
 
 /// The value of a string literal without its quotes.
-fn literal<'a>(node: Node<'a>) -> Option<&'a str> {
+fn literal(node: Node<'_>) -> Option<&str> {
     match node.kind() {
         "string_literal" => node.text().strip_prefix('\'')?.strip_suffix('\''),
         "multi_line_string_literal" => node.text().strip_prefix("'''")?.strip_suffix("'''"),

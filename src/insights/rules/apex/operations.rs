@@ -74,9 +74,13 @@ fn limited_call(class: &str, method: &str) -> Option<(&'static str, bool)> {
     Some(match (class, method) {
         (
             "database",
-            "countquery" | "countquerywithbinds" | "getquerylocator" | "getquerylocatorwithbinds",
+            "countquery"
+            | "countquerywithbinds"
+            | "getquerylocator"
+            | "getquerylocatorwithbinds"
+            | "query"
+            | "querywithbinds",
         ) => ("A query", true),
-        ("database", "query" | "querywithbinds") => ("A query", true),
         ("database", method) if is_write(method) => ("DML", true),
         ("search", "find" | "query") => ("A search", true),
         ("approval", "lock" | "process" | "unlock") => ("An approval call", false),
@@ -96,13 +100,10 @@ fn limited_call(class: &str, method: &str) -> Option<(&'static str, bool)> {
 fn sends_http(file: &File<'_>, node: Node<'_>) -> bool {
     let named_send = node.field("name").is_some_and(|n| n.text().eq_ignore_ascii_case("send"));
     let Some(object) = node.field("object").filter(|_| named_send) else { return false };
-    match object.kind() {
-        "identifier" => {
-            file.scope.type_of(object.text(), object).is_some_and(|t| t.eq_ignore_ascii_case("Http"))
-        }
-        _ => {
-            let made = object.descendants().find(|n| n.is("object_creation_expression"));
-            made.and_then(|m| m.field("type")).is_some_and(|t| t.text().eq_ignore_ascii_case("Http"))
-        }
+    if object.kind() == "identifier" {
+        file.scope.type_of(object.text(), object).is_some_and(|t| t.eq_ignore_ascii_case("Http"))
+    } else {
+        let made = object.descendants().find(|n| n.is("object_creation_expression"));
+        made.and_then(|m| m.field("type")).is_some_and(|t| t.text().eq_ignore_ascii_case("Http"))
     }
 }

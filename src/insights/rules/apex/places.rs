@@ -1,6 +1,6 @@
 //! APX-006 and APX-007: record ids and org addresses in string literals.
 
-use super::{File, literals};
+use super::{File, in_test, literals};
 use crate::insights::rules::Severity;
 use crate::insights::rules::finding::Hit;
 use crate::insights::rules::literals::{org_hosts, record_ids, sign_in_hosts};
@@ -11,9 +11,9 @@ pub fn check(file: &File<'_>, out: &mut Vec<Hit>) {
     for (node, text) in literals(file.apex) {
         for id in record_ids(text) {
             let hit = Hit::at("APX-006", node, format!("The record id {id} is written in the code."));
-            out.push(if file.in_test(node) { hit.severity(Severity::Info) } else { hit });
+            out.push(if in_test(node) { hit.severity(Severity::Info) } else { hit });
         }
-        if file.in_test(node) {
+        if in_test(node) {
             continue;
         }
         let mut hosts = org_hosts(text);

@@ -1,7 +1,7 @@
 //! APX-017: queries that read a whole table.
 
 use super::operations::static_call;
-use super::{File, arguments, literal};
+use super::{File, arguments, in_test, literal};
 use crate::apex::Node;
 use crate::apex::references::{queries, query_path};
 use crate::insights::rules::finding::Hit;
@@ -20,10 +20,10 @@ const SMALL: [&str; 8] = [
     "userrole",
 ];
 
-pub fn check<'a>(file: &File<'a>, out: &mut Vec<Hit>) {
+pub fn check(file: &File<'_>, out: &mut Vec<Hit>) {
     for query in queries(file.apex) {
         let bounded = query.field("where_clause").is_some() || query.field("limit_clause").is_some();
-        if bounded || is_aggregate(query) || feeds_a_batch(file, query) || file.in_test(query) {
+        if bounded || is_aggregate(query) || feeds_a_batch(file, query) || in_test(query) {
             continue;
         }
         let Some(object) = query_path(query).filter(|object| !stays_small(file, object)) else { continue };
@@ -39,7 +39,7 @@ pub fn check<'a>(file: &File<'a>, out: &mut Vec<Hit>) {
         let lower = text.to_ascii_lowercase();
         let Some((head, from)) = lower.split_once(" from ") else { continue };
         let bounded = from.contains(" where ") || from.contains(" limit ") || head.contains('(');
-        if class == "database" && method.starts_with("query") && !bounded && !file.in_test(call) {
+        if class == "database" && method.starts_with("query") && !bounded && !in_test(call) {
             let object = from.split_whitespace().next().unwrap_or("");
             if !stays_small(file, object) {
                 let message = "The query reads a whole table: it has no WHERE and no LIMIT.".to_owned();

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::File;
 use super::operations::{Operation, operation};
+use super::{File, in_test};
 use crate::apex::Node;
 use crate::apex::outline::{Sharing, annotation, modifiers, sharing};
 use crate::insights::rules::Severity;
@@ -24,7 +24,7 @@ pub fn check<'a>(file: &File<'a>, out: &mut Vec<Hit>) {
     }
     for (class, found) in by_class.into_values() {
         let Some(name) = class.field("name") else { continue };
-        if file.in_test(name) {
+        if in_test(name) {
             continue;
         }
         match sharing(class) {

@@ -90,7 +90,7 @@ fn in_loops(flow: &Flow, subflows: &HashMap<String, Fact>, out: &mut Vec<Hit>) {
         };
         match element.kind {
             kind if kind.writes() && !(flow.is_before_save() && element.on_record) => {
-                hit("FLW-001", "writes records")
+                hit("FLW-001", "writes records");
             }
             Kind::GetRecords => hit("FLW-002", "gets records"),
             Kind::Action => hit("FLW-003", "calls an action"),
