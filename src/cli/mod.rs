@@ -76,6 +76,8 @@ enum ConfigCommand {
 
 #[derive(Subcommand)]
 enum SimCommand {
+    /// A model: a scripted Messages API, not AI.
+    Model(sim::ModelArgs),
     /// A Salesforce org.
     Salesforce(sim::SalesforceArgs),
 }
@@ -121,6 +123,7 @@ pub fn main() -> ExitCode {
         Command::Key { command: KeyCommand::Create(args) } => verify::create_key(&args),
         Command::Key { command: KeyCommand::Status(args) } => verify::key_status(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::Sim { command: SimCommand::Model(args) } => sim::model(&args),
         Command::Sim { command: SimCommand::Salesforce(args) } => sim::salesforce(&args),
         Command::SetupCode(args) => verify::setup_code(&args),
         Command::Verify(args) => verify::data(&args),

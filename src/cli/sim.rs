@@ -1,10 +1,11 @@
-//! `vynos sim salesforce`: the simulated org alone.
+//! `vynos sim salesforce` and `vynos sim model`: the simulated services alone.
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{Failure, say};
 use crate::clock::Clock;
+use crate::sim::model;
 use crate::sim::salesforce::{self, CLIENT_ID, CLIENT_SECRET, Consent, SimulatedOrg};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -47,6 +48,37 @@ pub fn salesforce(args: &SalesforceArgs) -> Result<(), Failure> {
         say(&line(&org).to_string())?;
         stopped().await?;
         org.stop().await;
+        Ok(())
+    })
+}
+
+#[derive(Args)]
+pub struct ModelArgs {
+    /// Port on 127.0.0.1; 0 takes any.
+    #[arg(long, default_value_t = 0, env = "VYNOS_SIM_PORT")]
+    port: u16,
+    /// What made-up ids come from, and where chunks are cut.
+    #[arg(long, default_value_t = 1, env = "VYNOS_SIM_SEED")]
+    seed: u64,
+    /// Obeys `[[fake:…]]` in questions: for tests only.
+    #[arg(long, env = "VYNOS_SIM_DIRECTIVES")]
+    directives: bool,
+}
+
+/// Runs until it is told to stop.
+pub fn model(args: &ModelArgs) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let options = model::Options {
+            port: args.port,
+            seed: args.seed,
+            directives: args.directives,
+            ..model::Options::default()
+        };
+        let model = model::start(options).await?;
+        say(&model::command_line_json(&model).to_string())?;
+        stopped().await?;
+        model.stop().await;
         Ok(())
     })
 }

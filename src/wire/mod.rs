@@ -1,3 +1,4 @@
 //! Clients of the services outside: concrete types with a base URL, over the egress gate.
 
+pub mod model;
 pub mod salesforce;
