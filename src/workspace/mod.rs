@@ -1,10 +1,12 @@
 //! The tenant. A [`Workspace`] is one keyspace file, its keys, blobs and index; code reaches it only through
 //! the handle that the [`door`] hands out for a verified membership, a due job or the console.
 //! `pool` opens and closes the files, `change` is the only way to write, `blobs` holds large files.
+//! `index` is what search reads.
 
 pub mod blobs;
 pub mod change;
 pub mod door;
+pub mod index;
 pub mod live;
 pub mod pool;
 

@@ -1,0 +1,3 @@
+//! The search index of a workspace. `directory` keeps tantivy's files sealed.
+
+pub mod directory;
