@@ -87,6 +87,7 @@ fn severities_follow_the_circumstances() {
     };
     assert_eq!(severity("LoopLimit.cls", "APX-001", "DML runs"), Some(Severity::High));
     assert_eq!(severity("LoopLimit.cls", "APX-001", "first() is called"), Some(Severity::Medium));
+    assert_eq!(severity("Injection.cls", "APX-004", "passesOn"), Some(Severity::High));
     assert_eq!(severity("HygieneTest.cls", "APX-001", "DML"), Some(Severity::Low));
     assert_eq!(severity("NoSharing.cls", "APX-005", "Remote"), Some(Severity::Info));
     assert_eq!(severity("Hygiene.cls", "APX-025", "userPassword"), Some(Severity::High));

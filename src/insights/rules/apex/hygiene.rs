@@ -81,8 +81,10 @@ fn asserts(call: Node<'_>) -> bool {
         let text = node.text().to_ascii_lowercase();
         WORDS.iter().any(|word| text.contains(word))
     };
+    // `Assert.areEqual`, `System.Assert.areEqual` and classes with such a name.
     let on_assert = call.field("object").is_some_and(|object| {
-        object.is("identifier") && object.text().to_ascii_lowercase().contains("assert")
+        matches!(object.kind(), "field_access" | "identifier")
+            && object.text().to_ascii_lowercase().contains("assert")
     });
     on_assert || call.field("name").is_some_and(says_so)
 }

@@ -8,7 +8,7 @@ use super::operations::static_call;
 use super::{File, arguments, body_of, in_test};
 use crate::apex::Node;
 use crate::apex::scope::Declared;
-use crate::insights::rules::finding::Hit;
+use crate::insights::rules::finding::{Hit, Severity};
 
 const SINKS: [&str; 6] = [
     "countquery",
@@ -55,7 +55,10 @@ pub fn check(file: &File<'_>, out: &mut Vec<Hit>) {
         let Some(query) = arguments(call).next().filter(|_| is_sink && !in_test(call)) else { continue };
         if let Some(from) = trace.taint(query, 0) {
             let message = format!("{from} becomes part of the query without escaping or a bind.");
-            out.push(Hit::at("APX-004", call, message));
+            let hit = Hit::at("APX-004", call, message);
+            // A method that runs whatever query it is given: its callers decide, and each of them is checked.
+            let passes_on = query.is("identifier") && from.starts_with(&format!("{},", query.text()));
+            out.push(if passes_on { hit.severity(Severity::High) } else { hit });
         }
     }
 }
@@ -234,7 +237,13 @@ impl<'a> Trace<'_, 'a> {
                 sets && accessor.child_of_kind("modifiers").is_none()
             })
         });
-        if setter && (is("public") || is("global")) {
+        let in_the_background = declaration.nearest(&["class_declaration"]).is_some_and(|class| {
+            class.child_of_kind("interfaces").is_some_and(|i| {
+                let text = i.text().to_ascii_lowercase();
+                ["batchable", "queueable", "schedulable"].iter().any(|word| text.contains(word))
+            })
+        });
+        if setter && !in_the_background && (is("public") || is("global")) {
             return Some(format!("{name}, which a page can set,"));
         }
         if !self.may_look_at(declared.within.size()) {

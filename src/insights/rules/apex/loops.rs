@@ -20,7 +20,7 @@ pub fn check(file: &File<'_>, out: &mut Vec<Hit>) {
         let Some(around) = loop_around(node) else { continue };
         let mild = |hit: Hit| if in_test(node) { hit.severity(Severity::Low) } else { hit };
         if let Some(found) = operation(file, node) {
-            if !filled_once(file, node) {
+            if !filled_once(file, node) && !flushes_a_full_list(node) {
                 let message = format!("{} runs in the loop of line {}.", found.what, around.line());
                 out.push(mild(Hit::at(RULE, node, message)));
             }
@@ -52,7 +52,9 @@ fn loop_around(node: Node<'_>) -> Option<Node<'_>> {
     for outer in node.ancestors() {
         match outer.kind() {
             "do_statement" | "while_statement" => return Some(outer),
-            "for_statement" if inside.field_name() != "init" => return Some(outer),
+            "for_statement" if inside.field_name() != "init" && !steps_by_chunks(outer) => {
+                return Some(outer);
+            }
             "enhanced_for_statement" if inside.field_name() == "body" && !walks_chunks(outer) => {
                 return Some(outer);
             }
@@ -68,6 +70,14 @@ fn loop_around(node: Node<'_>) -> Option<Node<'_>> {
     None
 }
 
+/// `for (Integer i = 0; i < all.size(); i += chunkSize)`
+fn steps_by_chunks(counted: Node<'_>) -> bool {
+    counted.field("update").is_some_and(|update| {
+        let adds = update.field("operator").is_some_and(|o| o.text() == "+=");
+        adds && update.field("right").is_some_and(|step| step.text() != "1")
+    })
+}
+
 /// `for (List<Account> chunk : [SELECT ..])`
 fn walks_chunks(for_each: Node<'_>) -> bool {
     let of_lists = for_each.field("type").is_some_and(|t| {
@@ -78,6 +88,22 @@ fn walks_chunks(for_each: Node<'_>) -> bool {
         value.is("query_expression") || value.text().to_ascii_lowercase().starts_with("database.query")
     });
     of_lists && over_query
+}
+
+/// `if (full.size() == 200) { insert full; full.clear(); }` writes once for each full list.
+fn flushes_a_full_list(node: Node<'_>) -> bool {
+    node.ancestors().take_while(|a| !a.is("method_declaration")).filter(|a| a.is("if_statement")).any(
+        |guard| {
+            let Some(condition) = guard.field("condition") else { return false };
+            condition.below("method_invocation").any(|call| {
+                let asks_size = call.field("name").is_some_and(|n| n.text().eq_ignore_ascii_case("size"));
+                let compares =
+                    call.parent().and_then(|p| p.field("right")).is_some_and(|right| right.text() != "0");
+                let Some(list) = call.field("object").filter(|_| asks_size && compares) else { return false };
+                node.below("identifier").any(|n| n.text().eq_ignore_ascii_case(list.text()))
+            })
+        },
+    )
 }
 
 /// `if (cache == null) { cache = [SELECT ..]; }` on a field runs once, whatever the loop.
