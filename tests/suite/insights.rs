@@ -49,9 +49,12 @@ async fn planted_problems_are_found_with_their_lines_and_closed_when_fixed() {
     });
     rig.ada.post("/w/halden-energy/o/production/sync", &[]).await;
     let page = checked(&rig, "10:00").await;
-    assert!(!page.contains("APX-001"), "{page}");
+    assert!(!page.contains("ApexClass OpportunityTriggerHandler"), "{page}");
     let closed = rig.ada.get(&format!("{FINDINGS}?status=closed")).await;
-    assert!(closed.body.contains("APX-001") && closed.body.contains("No longer found"));
+    assert!(
+        closed.body.contains("ApexClass OpportunityTriggerHandler")
+            && closed.body.contains("No longer found")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -93,7 +93,7 @@ async fn an_org_is_connected_synced_and_browsed() {
     let list =
         rig.ada.get("/w/halden-energy/o/production/metadata?q=opportunitytrigger&type=ApexClass").await;
     assert!(
-        list.body.contains("OpportunityTriggerHandler") && list.body.contains("1 results"),
+        list.body.contains("OpportunityTriggerHandler") && list.body.contains("2 results"),
         "{}",
         list.body
     );
