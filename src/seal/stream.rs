@@ -54,6 +54,8 @@ pub struct SealingWriter<W> {
     key: aead::LessSafeKey,
     buffer: Vec<u8>,
     number: u64,
+    /// After a failed write the file can't be gone on with: the chunk would be sealed twice.
+    dead: bool,
 }
 
 impl<W: Write> SealingWriter<W> {
@@ -63,7 +65,7 @@ impl<W: Write> SealingWriter<W> {
         to.write_all(MAGIC)?;
         to.write_all(&salt)?;
         let key = key.for_file(&salt, name.as_bytes()).aead();
-        Ok(Self { to, key, buffer: Vec::with_capacity(CHUNK + TAG), number: 0 })
+        Ok(Self { to, key, buffer: Vec::with_capacity(CHUNK + TAG), number: 0, dead: false })
     }
 
     /// Seals the rest and hands back the file, flushed.
@@ -74,10 +76,14 @@ impl<W: Write> SealingWriter<W> {
     }
 
     fn emit(&mut self, last: bool) -> io::Result<()> {
+        if std::mem::replace(&mut self.dead, true) {
+            return Err(io::Error::other("an earlier write of this file failed"));
+        }
         seal_file_chunk(&self.key, self.number, last, &mut self.buffer)?;
         self.to.write_all(&self.buffer)?;
         self.buffer.clear();
         self.number += 1;
+        self.dead = false;
         Ok(())
     }
 }
@@ -119,7 +125,12 @@ impl<R: Read + Seek> OpeningReader<R> {
         }
         let body = total - HEAD as u64;
         let chunks = body.div_ceil((CHUNK + TAG) as u64);
-        let len = body.checked_sub(chunks * TAG as u64).ok_or_else(damaged)?;
+        // The last chunk has at least its tag.
+        let before = (chunks - 1) * (CHUNK + TAG) as u64;
+        if body - before < TAG as u64 {
+            return Err(damaged());
+        }
+        let len = body - chunks * TAG as u64;
         let key = key.for_file(&head[8..], name.as_bytes()).aead();
         let mut reader = Self { from, key, chunks, len, at: 0, chunk: None };
         // The last chunk proves the length before any byte is handed out.
@@ -215,6 +226,15 @@ mod tests {
             flipped[at.index(bytes.len())] ^= 1 << bit;
             prop_assert!(open(&key, "a", &flipped).is_err());
             prop_assert!(open(&key, "a", &bytes[..at.index(bytes.len())]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_file_cut_inside_its_last_tag_is_told() {
+        let key = DataKey::new().sub(Use::Blobs);
+        let bytes = sealed(&key, "a", &vec![7; CHUNK + 5]);
+        for cut in 1..=20 {
+            assert!(open(&key, "a", &bytes[..bytes.len() - cut]).is_err(), "{cut} bytes less");
         }
     }
 

@@ -3,7 +3,8 @@
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use serde::{Serialize, de::DeserializeOwned};
@@ -19,32 +20,45 @@ fn raw(name: &'static str) -> TableDefinition<'static, &'static [u8], &'static [
 /// An open, page-encrypted file. Reads see the last commit; writes block the calling thread for about one
 /// fsync, so they belong on a blocking thread.
 pub struct File {
+    /// `None` only while, or after, opening it again failed.
     #[expect(clippy::disallowed_types, reason = "store is the one place that opens files")]
-    db: RwLock<redb::Database>,
+    db: RwLock<Option<redb::Database>>,
+    place: Arc<Place>,
+    key: SubKey,
+    cache: usize,
+}
+
+/// Where the file is, and whether the engine has to be opened anew: after one failed access it refuses
+/// every other one, although the disk may have space again and other pages are whole.
+struct Place {
     path: PathBuf,
+    stuck: AtomicBool,
 }
 
 impl File {
     /// Opens `path`, which must exist. `cache` is the most memory, in bytes, that pages may take.
     pub fn open(path: &Path, key: &SubKey, cache: usize) -> Result<Self, StoreError> {
-        let opened = pages::open_file(path, key, cache)?;
-        if opened.repaired_pages > 0 {
-            tracing::warn!(pages = opened.repaired_pages, "data file repaired after a power loss");
-        }
-        Ok(Self { db: RwLock::new(opened.db), path: path.to_owned() })
+        Ok(Self::with(opened(path, key, cache)?, path, key, cache))
     }
 
     /// Makes a new file: under a temporary name, synced, then renamed. Refuses to replace one.
     pub fn create(path: &Path, key: &SubKey, cache: usize) -> Result<Self, StoreError> {
-        let opened = pages::create_file(path, key, cache)?;
-        Ok(Self { db: RwLock::new(opened.db), path: path.to_owned() })
+        Ok(Self::with(pages::create_file(path, key, cache)?.db, path, key, cache))
+    }
+
+    #[expect(clippy::disallowed_types, reason = "store is the one place that opens files")]
+    fn with(db: redb::Database, path: &Path, key: &SubKey, cache: usize) -> Self {
+        let place = Arc::new(Place { path: path.to_owned(), stuck: AtomicBool::new(false) });
+        Self { db: RwLock::new(Some(db)), place, key: key.clone(), cache }
     }
 
     /// The file as of its last commit. Drop it soon: pages it can see are not reused.
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.unstick()?;
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
-        let tx = self.guard(|| db.begin_read().map_err(|e| self.failed(e.into())))?;
-        Ok(Snapshot { tx, path: self.path.clone() })
+        let db = db.as_ref().ok_or_else(|| damaged(&self.place))?;
+        let tx = reading(&self.place, || Ok(db.begin_read()?))?;
+        Ok(Snapshot { tx, place: Arc::clone(&self.place) })
     }
 
     /// Runs `change` in a write transaction and commits it durably; an error or panic keeps nothing.
@@ -52,60 +66,86 @@ impl File {
         &self,
         change: impl FnOnce(&mut Tx) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.unstick()?;
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
-        let tx = self.guard(|| db.begin_write().map_err(|e| self.failed(e.into())))?;
-        let mut tx = Tx { tx, path: self.path.clone(), touched: Vec::new() };
+        let db = db.as_ref().ok_or_else(|| damaged(&self.place))?;
+        let tx = reading(&self.place, || Ok(db.begin_write()?))?;
+        let mut tx = Tx { tx, place: Arc::clone(&self.place), touched: Vec::new() };
         let value = catch_unwind(AssertUnwindSafe(|| change(&mut tx)))
-            .unwrap_or_else(|_| Err(E::from(self.damaged())))?;
+            .unwrap_or_else(|_| Err(E::from(damaged(&self.place))))?;
         let Tx { tx, .. } = tx;
-        self.guard(|| tx.commit().map_err(|e| self.failed(e.into())))?;
+        reading(&self.place, || Ok(tx.commit()?))?;
         Ok(value)
     }
 
     /// Gives the bytes of removed rows back to the disk. Needs the file alone: answers false when a
     /// snapshot is still open.
     pub fn compact(&self) -> Result<bool, StoreError> {
+        self.unstick()?;
         let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        let db = db.as_mut().ok_or_else(|| damaged(&self.place))?;
         match db.compact() {
             Ok(_) => Ok(true),
             Err(redb::CompactionError::TransactionInProgress) => Ok(false),
-            Err(error) => Err(self.failed(error.into())),
+            Err(error) => Err(failed(&self.place, error.into())),
         }
     }
 
     /// Reads every page and checks the engine's own checksums besides the seals.
     pub fn verify(&self) -> Result<(), StoreError> {
+        self.unstick()?;
         let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        let db = db.as_mut().ok_or_else(|| damaged(&self.place))?;
         match db.check_integrity() {
             Ok(true) => Ok(()),
-            Ok(false) => Err(self.damaged()),
-            Err(error) => Err(self.failed(error.into())),
+            Ok(false) => Err(damaged(&self.place)),
+            Err(error) => Err(failed(&self.place, error.into())),
         }
     }
 
-    fn guard<T>(&self, f: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-        catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| Err(self.damaged()))
-    }
-
-    fn damaged(&self) -> StoreError {
-        damaged(&self.path)
-    }
-
-    fn failed(&self, error: redb::Error) -> StoreError {
-        failed(&self.path, error)
+    /// Opens the engine anew after a failed access.
+    fn unstick(&self) -> Result<(), StoreError> {
+        if !self.place.stuck.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        // Whoever waited here finds it done.
+        if !self.place.stuck.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        // The old one holds the file's lock until it is dropped.
+        drop(db.take());
+        *db = Some(opened(&self.place.path, &self.key, self.cache)?);
+        self.place.stuck.store(false, Ordering::Release);
+        Ok(())
     }
 }
 
-fn damaged(path: &Path) -> StoreError {
-    StoreError::Damaged(path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+#[expect(clippy::disallowed_types, reason = "store is the one place that opens files")]
+fn opened(path: &Path, key: &SubKey, cache: usize) -> Result<redb::Database, StoreError> {
+    let opened = pages::open_file(path, key, cache)?;
+    if opened.repaired_pages > 0 {
+        tracing::warn!(pages = opened.repaired_pages, "data file repaired after a power loss");
+    }
+    Ok(opened.db)
 }
 
-fn failed(path: &Path, error: redb::Error) -> StoreError {
+fn damaged(place: &Place) -> StoreError {
+    StoreError::Damaged(place.path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+}
+
+fn failed(place: &Place, error: redb::Error) -> StoreError {
+    if matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo | redb::Error::Corrupted(_)) {
+        place.stuck.store(true, Ordering::Release);
+    }
     match error {
-        redb::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => damaged(path),
+        redb::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => damaged(place),
         redb::Error::Io(io) => io.into(),
-        redb::Error::Corrupted(_) => damaged(path),
-        redb::Error::DatabaseAlreadyOpen => StoreError::Locked(path.display().to_string()),
+        redb::Error::Corrupted(_) => damaged(place),
+        redb::Error::DatabaseAlreadyOpen => StoreError::Locked(place.path.display().to_string()),
+        redb::Error::PreviousIo => {
+            StoreError::Io(std::io::Error::other("an access just before this one failed"))
+        }
         other => StoreError::Io(std::io::Error::other(other.to_string())),
     }
 }
@@ -113,12 +153,12 @@ fn failed(path: &Path, error: redb::Error) -> StoreError {
 /// A consistent view of the file.
 pub struct Snapshot {
     tx: redb::ReadTransaction,
-    path: PathBuf,
+    place: Arc<Place>,
 }
 
 impl Read for Snapshot {
     fn raw_get(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        reading(&self.path, || match self.tx.open_table(raw(table)) {
+        reading(&self.place, || match self.tx.open_table(raw(table)) {
             Ok(t) => Ok(t.get(key)?.map(|v| v.value().to_vec())),
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
             Err(e) => Err(e.into()),
@@ -132,12 +172,12 @@ impl Read for Snapshot {
         reverse: bool,
         row: RawRow<'_>,
     ) -> Result<(), StoreError> {
-        match reading(&self.path, || match self.tx.open_table(raw(table)) {
+        match reading(&self.place, || match self.tx.open_table(raw(table)) {
             Ok(t) => Ok(Some(t)),
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
             Err(e) => Err(e.into()),
         })? {
-            Some(t) => scan(&self.path, &t, range, reverse, row),
+            Some(t) => scan(&self.place, &t, range, reverse, row),
             None => Ok(()),
         }
     }
@@ -146,7 +186,7 @@ impl Read for Snapshot {
 /// A change being made. It becomes visible, and durable, when the closure that got it returns `Ok`.
 pub struct Tx {
     tx: redb::WriteTransaction,
-    path: PathBuf,
+    place: Arc<Place>,
     touched: Vec<&'static str>,
 }
 
@@ -160,7 +200,7 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let (key, value) = (key.encoded(), table.encode(value)?);
         self.touch(table.name);
-        reading(&self.path, || {
+        reading(&self.place, || {
             self.tx.open_table(raw(table.name))?.insert(key.as_slice(), value.as_slice())?;
             Ok(())
         })
@@ -174,7 +214,7 @@ impl Tx {
     ) -> Result<bool, StoreError> {
         let key = key.encoded();
         self.touch(table.name);
-        reading(&self.path, || Ok(self.tx.open_table(raw(table.name))?.remove(key.as_slice())?.is_some()))
+        reading(&self.place, || Ok(self.tx.open_table(raw(table.name))?.remove(key.as_slice())?.is_some()))
     }
 
     /// Removes every row whose key begins with `prefix`; answers how many there were.
@@ -208,7 +248,7 @@ impl Tx {
 
 impl Read for Tx {
     fn raw_get(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        reading(&self.path, || Ok(self.tx.open_table(raw(table))?.get(key)?.map(|v| v.value().to_vec())))
+        reading(&self.place, || Ok(self.tx.open_table(raw(table))?.get(key)?.map(|v| v.value().to_vec())))
     }
 
     fn raw_scan(
@@ -218,30 +258,31 @@ impl Read for Tx {
         reverse: bool,
         row: RawRow<'_>,
     ) -> Result<(), StoreError> {
-        let t = reading(&self.path, || Ok(self.tx.open_table(raw(table))?))?;
-        scan(&self.path, &t, range, reverse, row)
+        let t = reading(&self.place, || Ok(self.tx.open_table(raw(table))?))?;
+        scan(&self.place, &t, range, reverse, row)
     }
 }
 
 /// Runs engine code; its errors and its panics (on damaged pages) become ours.
-fn reading<T>(path: &Path, f: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
-    match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(result) => result.map_err(|e| failed(path, e)),
-        Err(_) => Err(damaged(path)),
+fn reading<T>(place: &Place, f: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
+    if let Ok(result) = catch_unwind(AssertUnwindSafe(f)) {
+        return result.map_err(|e| failed(place, e));
     }
+    place.stuck.store(true, Ordering::Release);
+    Err(damaged(place))
 }
 
 fn scan(
-    path: &Path,
+    place: &Place,
     table: &impl ReadableTable<&'static [u8], &'static [u8]>,
     (start, end): RawRange,
     reverse: bool,
     row: RawRow<'_>,
 ) -> Result<(), StoreError> {
     let bounds = (as_slice(&start), as_slice(&end));
-    let mut range = reading(path, || Ok(table.range::<&[u8]>(bounds)?))?;
+    let mut range = reading(place, || Ok(table.range::<&[u8]>(bounds)?))?;
     loop {
-        let next = reading(path, || {
+        let next = reading(place, || {
             Ok(if reverse { range.next_back().transpose()? } else { range.next().transpose()? })
         })?;
         match next {

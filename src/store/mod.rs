@@ -16,7 +16,7 @@ pub enum StoreError {
     #[error("{0} is damaged; nothing was changed. Run `vynos verify`, then restore it from a backup")]
     Damaged(String),
     #[error(
-        "the disk is full; the last change was not kept, everything before it was. Free space and try again"
+        "the disk is full; the last change may not have been kept, everything before it was. Free space and try again"
     )]
     DiskFull,
     #[error("a stored value of table {table} can't be read: {why}")]

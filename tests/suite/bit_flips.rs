@@ -54,6 +54,37 @@ fn a_flipped_bit_never_gives_wrong_data() {
     assert!(told > 200, "told {told}, harmless {harmless}");
 }
 
+/// One bad page costs the rows on it and nothing else.
+#[test]
+fn a_damaged_page_does_not_take_the_rest_of_the_file_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.redb");
+    let key = DataKey::new().sub(Use::Pages);
+    filled(&path, &key);
+    let mut image = std::fs::read(&path).unwrap();
+    let random = Random::seeded(11);
+    let units = (image.len() - 4096) / 4128;
+    for _ in 0..units / 60 {
+        let unit = units / 3 + random.below(units as u64 / 3) as usize;
+        image[4096 + unit * 4128 + 100] ^= 1;
+    }
+    std::fs::write(&path, &image).unwrap();
+    let Ok(file) = File::open(&path, &key, CACHE) else { return };
+    let (mut good, mut bad) = (0, 0);
+    for n in 0..1500u64 {
+        match file.snapshot().and_then(|read| read.get(&ROWS, &n)) {
+            Ok(Some(row)) => {
+                assert!(row.starts_with(&format!("{n}-")), "wrong data");
+                good += 1;
+            }
+            Ok(None) => panic!("row {n} vanished"),
+            Err(StoreError::Damaged(_)) => bad += 1,
+            Err(other) => panic!("row {n}: {other}"),
+        }
+    }
+    assert!(bad > 0 && good > 700, "{good} good, {bad} bad");
+}
+
 #[test]
 fn another_key_is_told_apart_from_damage() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,9 +1,10 @@
 //! Simulated power loss under the page-encrypted store: of every 512-byte sector written since the last sync
-//! a random prefix of its history survives. No acknowledged commit may be lost, none may be half there.
+//! a random prefix of its history survives. No acknowledged commit may be lost, none may be half there. The same
+//! disk can be full, fail, and tell which nonces were written.
 
 #![expect(clippy::disallowed_types, reason = "this drives the engine below the store")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -11,6 +12,7 @@ use redb::StorageBackend;
 use redb::{Database, Durability, ReadableDatabase as _, TableDefinition};
 use vynos::clock::Random;
 use vynos::seal::{DataKey, SubKey, Use};
+use vynos::store::StoreError;
 use vynos::store::pages::{OpenError, Opened, create_with, open_with};
 
 const SECTOR: usize = 512;
@@ -23,25 +25,43 @@ struct Disk {
     view: Vec<u8>,
     /// Unsynced history of each sector.
     pending: BTreeMap<u64, Vec<[u8; SECTOR]>>,
+    /// Writes and changes of length so far.
     writes: u64,
+    /// What was written where, when somebody wants to know.
+    log: Option<Vec<(u64, Vec<u8>)>>,
     dies_after: Option<u64>,
+    /// The most bytes it holds.
+    room: Option<usize>,
     /// Ignores syncs: the control that shows the harness bites.
     lies: bool,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Sim(Arc<Mutex<Disk>>);
+struct Sim(Arc<Mutex<Disk>>);
 
 impl Sim {
-    pub fn dies_after(&self, writes: u64) {
+    fn dies_after(&self, writes: u64) {
         self.0.lock().unwrap().dies_after = Some(writes);
     }
 
-    /// The disk as found after the power came back.
-    pub fn crash(&self, random: &Random) -> Self {
+    fn room(&self, bytes: Option<usize>) {
+        self.0.lock().unwrap().room = bytes;
+    }
+
+    fn record(&self) {
+        self.0.lock().unwrap().log = Some(Vec::new());
+    }
+
+    fn len(&self) -> usize {
+        self.0.lock().unwrap().view.len()
+    }
+
+    /// The disk as found after the power came back: an unsynced change of length is there or is not, and with
+    /// a lost growth goes all that was written past the old end.
+    fn crash(&self, random: &Random) -> Self {
         let disk = self.0.lock().unwrap();
         let mut image = disk.stable.clone();
-        if random.below(2) == 0 || disk.view.len() > image.len() {
+        if random.below(2) == 0 {
             image.resize(disk.view.len(), 0);
         }
         for (sector, history) in &disk.pending {
@@ -62,6 +82,13 @@ impl Sim {
             _ => Ok(()),
         }
     }
+
+    fn fits(disk: &Disk, bytes: usize) -> io::Result<()> {
+        match disk.room {
+            Some(room) if bytes > room => Err(io::ErrorKind::StorageFull.into()),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl StorageBackend for Sim {
@@ -76,7 +103,11 @@ impl StorageBackend for Sim {
         Ok(())
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.lock().unwrap().view.resize(len as usize, 0);
+        let mut disk = self.0.lock().unwrap();
+        Self::alive(&disk)?;
+        Self::fits(&disk, len as usize)?;
+        disk.writes += 1;
+        disk.view.resize(len as usize, 0);
         Ok(())
     }
     fn sync_data(&self) -> io::Result<()> {
@@ -92,8 +123,12 @@ impl StorageBackend for Sim {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut disk = self.0.lock().unwrap();
         Self::alive(&disk)?;
-        disk.writes += 1;
         let (start, end) = (offset as usize, offset as usize + data.len());
+        Self::fits(&disk, end)?;
+        disk.writes += 1;
+        if let Some(log) = &mut disk.log {
+            log.push((offset, data.to_vec()));
+        }
         if disk.view.len() < end {
             disk.view.resize(end, 0);
         }
@@ -112,9 +147,9 @@ fn open(disk: &Sim, key: &SubKey) -> Result<Opened, OpenError> {
     open_with(|| Ok(disk.clone()), key, CACHE)
 }
 
-/// Commits until the disk dies; commit i writes i under 0 and up to five other rows. Answers the last
-/// commit that was acknowledged as durable.
-fn work(db: &Database, from: u64, random: &Random) -> u64 {
+/// Commits until the disk refuses; commit i writes i under 0 and up to five other rows. Answers the last
+/// commit that was acknowledged as durable, and the refusal.
+fn work(db: &Database, from: u64, random: &Random) -> (u64, Option<redb::Error>) {
     let mut acknowledged = from;
     for i in from + 1..from + 120 {
         let commit = || -> Result<bool, redb::Error> {
@@ -141,10 +176,10 @@ fn work(db: &Database, from: u64, random: &Random) -> u64 {
         match commit() {
             Ok(true) => acknowledged = i,
             Ok(false) => {}
-            Err(_) => return acknowledged,
+            Err(error) => return (acknowledged, Some(error)),
         }
     }
-    acknowledged
+    (acknowledged, None)
 }
 
 fn check(db: &mut Database, acknowledged: u64) -> Result<u64, String> {
@@ -189,7 +224,7 @@ fn five_hundred_power_losses_lose_nothing_that_was_acknowledged() {
             let early = generation > 0 && random.below(4) == 0;
             disk.dies_after(if early { random.below(8) } else { random.below(160) });
             if let Ok(opened) = open(&disk, &key) {
-                acknowledged = work(&opened.db, acknowledged, &random);
+                (acknowledged, _) = work(&opened.db, acknowledged, &random);
             }
             disk = disk.crash(&random);
             // A copy is checked, the image itself goes on.
@@ -216,7 +251,7 @@ fn a_disk_that_ignores_syncs_is_noticed_by_this_harness() {
         disk.0.lock().unwrap().lies = true;
         disk.dies_after(200);
         let acknowledged = match open(&disk, &key) {
-            Ok(opened) => work(&opened.db, 0, &random),
+            Ok(opened) => work(&opened.db, 0, &random).0,
             Err(_) => continue,
         };
         let fine = match open(&disk.crash(&random), &key) {
@@ -228,20 +263,110 @@ fn a_disk_that_ignores_syncs_is_noticed_by_this_harness() {
     assert!(noticed > 10, "only {noticed} of 40");
 }
 
+/// Commits on a new disk after `spoil` has limited it, until it refuses. Then the disk is well again, and what
+/// it holds is opened and checked. Answers the refusal.
+fn refusal(seed: u64, spoil: impl Fn(&Sim)) -> Option<io::ErrorKind> {
+    let key = DataKey::new().sub(Use::Pages);
+    let disk = Sim::default();
+    drop(create_with(|| Ok(disk.clone()), &key, CACHE).unwrap());
+    spoil(&disk);
+    let (acknowledged, error) = match open(&disk, &key) {
+        Ok(opened) => work(&opened.db, 0, &Random::seeded(seed)),
+        Err(OpenError::Io(error)) => (0, Some(error.into())),
+        Err(other) => panic!("{seed}: {other}"),
+    };
+    disk.0.lock().unwrap().dies_after = None;
+    disk.room(None);
+    let mut opened = open(&disk, &key).unwrap_or_else(|e| panic!("{seed}: {e}"));
+    check(&mut opened.db, acknowledged).unwrap_or_else(|e| panic!("{seed}: {e}"));
+    match error? {
+        redb::Error::Io(error) => Some(error.kind()),
+        other => panic!("{seed}: {other}"),
+    }
+}
+
 #[test]
 fn a_disk_that_fails_at_the_nth_write_tells_so_and_keeps_the_last_commit() {
+    for n in 0..80 {
+        let kind = refusal(n, |disk| {
+            let already = disk.0.lock().unwrap().writes;
+            disk.dies_after(already + n);
+        });
+        assert_eq!(kind, Some(io::ErrorKind::Other), "write {n}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_as_full_and_keeps_the_last_commit() {
+    let mut full = 0;
+    for n in 0..40 {
+        match refusal(n, |disk| disk.room(Some(disk.len() + n as usize * 30_000))) {
+            None => {}
+            Some(kind) => {
+                assert!(
+                    matches!(StoreError::from(io::Error::from(kind)), StoreError::DiskFull),
+                    "{n}: {kind}"
+                );
+                full += 1;
+            }
+        }
+    }
+    assert!(full > 20, "only {full} of 40 met the end of the disk");
+}
+
+#[test]
+fn a_file_cannot_be_made_on_a_full_disk() {
     let key = DataKey::new().sub(Use::Pages);
-    for n in (0..60).step_by(3) {
+    for room in [0, 3000, 5000, 20_000] {
         let disk = Sim::default();
-        drop(create_with(|| Ok(disk.clone()), &key, CACHE).unwrap());
-        let already = disk.0.lock().unwrap().writes;
-        disk.dies_after(already + n);
-        let acknowledged = match open(&disk, &key) {
-            Ok(opened) => work(&opened.db, 0, &Random::seeded(n)),
-            Err(_) => 0,
-        };
-        disk.0.lock().unwrap().dies_after = None;
-        let mut opened = open(&disk, &key).unwrap();
-        assert!(check(&mut opened.db, acknowledged).is_ok(), "after write {n}");
+        disk.room(Some(room));
+        match create_with(|| Ok(disk.clone()), &key, CACHE) {
+            Err(OpenError::Io(error)) => assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{room}"),
+            other => panic!("{room}: {other:?}"),
+        }
+    }
+}
+
+/// Every nonce that was written: of the header slots and of the units.
+fn nonces(writes: &[(u64, Vec<u8>)]) -> Vec<[u8; 12]> {
+    let mut found = Vec::new();
+    for (offset, data) in writes {
+        match offset {
+            0 | 512 => {}
+            1024 | 1536 => found.push(data[8..20].try_into().unwrap()),
+            _ => found.extend(data.chunks_exact(4128).map(|unit| <[u8; 12]>::try_from(&unit[..12]).unwrap())),
+        }
+    }
+    found
+}
+
+#[test]
+fn copies_of_a_file_never_write_under_one_nonce_twice() {
+    let key = DataKey::new().sub(Use::Pages);
+    let random = Random::seeded(11);
+    let mut seen = HashSet::new();
+    let mut take = |disk: &Sim| {
+        for nonce in nonces(&disk.0.lock().unwrap().log.take().unwrap_or_default()) {
+            assert!(seen.insert(nonce), "a nonce was used twice");
+        }
+        seen.len()
+    };
+    let disk = Sim::default();
+    disk.record();
+    drop(create_with(|| Ok(disk.clone()), &key, CACHE).unwrap());
+    let (acknowledged, _) = work(&open(&disk, &key).unwrap().db, 0, &random);
+    take(&disk);
+    // The same image each time, as after a restored snapshot: one key, one salt.
+    for life in 0..12 {
+        let copy = disk.crash(&random);
+        copy.record();
+        copy.dies_after(100 + life * 20);
+        work(&open(&copy, &key).unwrap().db, acknowledged, &random);
+        take(&copy);
+        // And once more after its power was lost.
+        let copy = copy.crash(&random);
+        copy.record();
+        work(&open(&copy, &key).unwrap().db, acknowledged, &random);
+        assert!(take(&copy) > life as usize * 500);
     }
 }
