@@ -22,6 +22,7 @@ mod orgs;
 mod power_loss;
 mod setup;
 mod sim_model;
+mod sim_salesforce;
 mod tables;
 mod tls;
 mod unreadable_disk;

@@ -167,9 +167,9 @@ async fn describe(
     for field in component.iter().flat_map(|c| c.source.split("<fields>").skip(1)) {
         let field = field.split("</fields>").next().unwrap_or_default();
         let part = |name: &str| field.split(&format!("<{name}>")).nth(1).and_then(|r| r.split('<').next());
-        let kind = part("type").unwrap_or("Text").to_lowercase();
+        let kind = describe_type(part("type").unwrap_or("Text"));
         fields.push(json!({
-            "name": part("fullName"), "type": if kind == "text" { "string" } else { &kind }, "label": part("label"),
+            "name": part("fullName"), "type": kind, "label": part("label"),
             "custom": true, "nillable": part("required") != Some("true"),
             "referenceTo": part("referenceTo").into_iter().collect::<Vec<_>>(), "length": 0,
         }));
@@ -177,6 +177,20 @@ async fn describe(
     let mut body = brief(name, &label, "000");
     body["fields"] = Value::Array(fields);
     good(&org, &body)
+}
+
+/// What describe calls a field type of the Metadata API.
+fn describe_type(metadata: &str) -> String {
+    match metadata {
+        "AutoNumber" | "Text" => "string".into(),
+        "Checkbox" => "boolean".into(),
+        "EncryptedText" => "encryptedstring".into(),
+        "Html" | "LongTextArea" => "textarea".into(),
+        "Hierarchy" | "Lookup" | "MasterDetail" => "reference".into(),
+        "MultiselectPicklist" => "multipicklist".into(),
+        "Number" | "Summary" => "double".into(),
+        other => other.to_lowercase(),
+    }
 }
 
 #[derive(Deserialize)]
