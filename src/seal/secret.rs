@@ -1,4 +1,24 @@
-//! Text that must not leak.
+//! Text that must not leak. It can be handed on,
+//!
+//! ```
+//! fn send(token: &vynos::seal::Secret) -> usize {
+//!     token.expose().len()
+//! }
+//! ```
+//!
+//! but neither printed nor written into an answer:
+//!
+//! ```compile_fail,E0277
+//! fn page(token: &vynos::seal::Secret) -> String {
+//!     format!("{token}")
+//! }
+//! ```
+//!
+//! ```compile_fail,E0277
+//! fn body(token: &vynos::seal::Secret) -> String {
+//!     serde_json::to_string(token).unwrap_or_default()
+//! }
+//! ```
 
 use std::fmt;
 

@@ -1,5 +1,55 @@
 //! The door: the only place where a workspace handle is made. A request shows its [`SignedIn`] proof and a
 //! slug; membership and state are looked up now. A job gets the workspace it is stored in.
+//!
+//! A stronger role lends the weaker one,
+//!
+//! ```
+//! use vynos::workspace::{Admin, Member};
+//! fn upload(_: &Member) {}
+//! fn handler(ws: Admin) {
+//!     upload(&ws);
+//! }
+//! ```
+//!
+//! and never the other way round:
+//!
+//! ```compile_fail,E0308
+//! use vynos::workspace::{Admin, Member};
+//! fn connect(_: &Admin) {}
+//! fn handler(ws: Member) {
+//!     connect(&ws);
+//! }
+//! ```
+//!
+//! A handle can be read through,
+//!
+//! ```
+//! use vynos::store::{Snapshot, StoreError};
+//! use vynos::workspace::Viewer;
+//! fn handler(ws: &Viewer) -> Result<Snapshot, StoreError> {
+//!     ws.read()
+//! }
+//! ```
+//!
+//! but neither made, nor copied, nor opened up:
+//!
+//! ```compile_fail,E0451
+//! fn forged(ws: vynos::workspace::Workspace) -> vynos::workspace::Worker {
+//!     vynos::workspace::Worker { ws, restricted: false }
+//! }
+//! ```
+//!
+//! ```compile_fail,E0599
+//! fn kept(ws: &vynos::workspace::Owner) -> vynos::workspace::Owner {
+//!     ws.clone()
+//! }
+//! ```
+//!
+//! ```compile_fail,E0616
+//! fn around(ws: &vynos::workspace::Workspace) {
+//!     let _ = &ws.tenant;
+//! }
+//! ```
 
 use std::ops::Deref;
 use std::sync::Arc;
