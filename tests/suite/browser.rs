@@ -121,7 +121,9 @@ async fn the_dark_theme_is_drawn_by_the_server_and_kept() {
     is_accessible(&browser, "sign-in").await;
     is_calm(&browser, "/sign-in").await;
     browser.click(".auth-f .btn.pri").await;
+    browser.find(".side").await;
     browser.goto(&format!("{}/account/profile", rig.server.base)).await;
+    browser.find("#theme").await;
     browser.run("document.querySelector('#theme').value = 'dark'").await;
     browser.click("main .btn.pri").await;
     browser.find(".note.ok").await;
@@ -148,6 +150,7 @@ async fn everything_works_without_script() {
     browser.type_into("#auth_name", "Production").await;
     browser.type_into("#auth_url", &rig.sim.sfdx_auth_url()).await;
     browser.click("form[action$='/auth-url'] button").await;
+    browser.find("#counts").await;
     rig.synced().await;
     browser.goto(&format!("{base}/w/halden-energy/o/production/metadata?q=renewal")).await;
     browser.click("a[href$='/CustomObject/Renewal__c']").await;

@@ -71,7 +71,10 @@ impl Rig {
     pub async fn synced(&self) -> String {
         for _ in 0..600 {
             let page = self.ada.get("/w/halden-energy/o/production").await;
-            if !page.body.contains("id=\"progress\"") && !page.body.contains("sync begins in a moment") {
+            if page.status == 200
+                && !page.body.contains("id=\"progress\"")
+                && !page.body.contains("sync begins in a moment")
+            {
                 return page.body;
             }
             tokio::time::timeout(Duration::from_millis(10), std::future::pending::<()>()).await.ok();
