@@ -46,7 +46,7 @@ fn load() -> HashMap<String, Asset> {
             for (other, asset) in &loaded {
                 text = text.replace(&format!("url({other})"), &format!("url({})", asset.url));
             }
-            plain = text.into_bytes();
+            plain = lean(&text).into_bytes();
         }
         let hash = ring::digest::digest(&ring::digest::SHA256, &plain);
         let hash = crate::seal::hex(&hash.as_ref()[..6]);
@@ -57,6 +57,18 @@ fn load() -> HashMap<String, Asset> {
         loaded.insert(name, Asset { url, kind, plain, gzip });
     }
     loaded
+}
+
+/// A stylesheet without what only its authors read: comments, indentation, line breaks.
+fn lean(css: &str) -> String {
+    let mut text = String::with_capacity(css.len());
+    let mut rest = css;
+    while let Some((before, comment)) = rest.split_once("/*") {
+        text.push_str(before);
+        rest = comment.split_once("*/").map_or("", |(_, after)| after);
+    }
+    text.push_str(rest);
+    text.lines().map(str::trim).collect()
 }
 
 fn is(name: &str, extension: &str) -> bool {
@@ -127,5 +139,28 @@ mod tests {
                 assert!(NAMES.contains_key(target.trim_start_matches("/assets/")), "{name}: {target}");
             }
         }
+    }
+    #[test]
+    fn stylesheets_lose_their_comments_and_nothing_else() {
+        assert_eq!(
+            lean("/* why */\n.a{color:red}\n\n  .b .c{\n  top:0\n}/* end"),
+            ".a{color:red}.b .c{top:0}"
+        );
+    }
+
+    #[test]
+    fn a_first_visit_stays_light() {
+        let weight = |kind: &str| -> usize {
+            ASSETS
+                .values()
+                .filter(|a| a.kind.starts_with(kind))
+                .filter_map(|a| a.gzip.as_ref())
+                .map(Vec::len)
+                .sum()
+        };
+        assert!(weight("text/css") <= 15 * 1024, "stylesheets weigh {} bytes", weight("text/css"));
+        assert!(weight("text/javascript") <= 25 * 1024, "scripts weigh {} bytes", weight("text/javascript"));
+        let fonts: usize = ASSETS.values().filter(|a| a.kind == "font/woff2").map(|a| a.plain.len()).sum();
+        assert!(fonts <= 70 * 1024, "fonts weigh {fonts} bytes");
     }
 }

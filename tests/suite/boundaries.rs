@@ -126,6 +126,18 @@ fn templates_hold_no_inline_script_or_style_and_are_all_used() {
 }
 
 #[test]
+fn every_icon_a_template_names_is_in_the_sprite() {
+    let sprite = text(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/icons.svg"));
+    for path in files("templates", ".html") {
+        for part in text(&path).split("icon(\"").skip(1) {
+            let name = part.split('"').next().unwrap();
+            let symbol = format!("id=\"i-{name}\"");
+            assert!(sprite.contains(&symbol), "{} names the icon {name}", path.display());
+        }
+    }
+}
+
+#[test]
 fn every_mounted_route_is_on_the_feature_list() {
     let listed: Vec<String> =
         vynos::features::ROUTES.iter().map(|r| format!("{} {}", r.method.to_lowercase(), r.path)).collect();

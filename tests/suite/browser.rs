@@ -9,6 +9,7 @@ use crate::webdriver::Browser;
 
 const TAB: &str = "\u{E004}";
 const ENTER: &str = "\u{E007}";
+const ESCAPE: &str = "\u{E00C}";
 
 async fn is_calm(browser: &Browser, page: &str) {
     let complaints = browser.complaints().await;
@@ -100,7 +101,9 @@ async fn a_newcomer_sets_up_connects_an_org_and_reads_its_metadata() {
         }
         for page in ["/workspaces", "/account/profile", "/nowhere"] {
             browser.goto(&format!("{}{page}", server.base)).await;
-            if page != "/nowhere" {
+            if page == "/nowhere" {
+                browser.picture(&format!("nowhere-{width}")).await;
+            } else {
                 is_calm(&browser, page).await;
             }
             is_accessible(&browser, page).await;
@@ -141,11 +144,7 @@ async fn everything_works_without_script() {
     let rig = rig(Consent::Auto).await;
     let browser = Browser::start(1280, 800, false).await;
     let base = rig.server.base.clone();
-    browser.goto(&format!("{base}/sign-in")).await;
-    browser.type_into("#email", "ada@halden.example").await;
-    browser.type_into("#password", PASSWORD).await;
-    browser.click(".auth-f .btn.pri").await;
-    browser.find(".side").await;
+    sign_in(&browser, &base).await;
     browser.goto(&format!("{base}/w/halden-energy/orgs/connect")).await;
     browser.type_into("#auth_name", "Production").await;
     browser.type_into("#auth_url", &rig.sim.sfdx_auth_url()).await;
@@ -189,4 +188,126 @@ async fn an_error_takes_the_focus_and_names_itself_in_the_title() {
     assert_eq!(browser.run("return document.activeElement.className").await, "errsum");
     assert!(browser.run("return document.title").await.as_str().unwrap().starts_with("Error: "));
     is_accessible(&browser, "sign-in with an error").await;
+}
+
+async fn sign_in(browser: &Browser, base: &str) {
+    browser.goto(&format!("{base}/sign-in")).await;
+    browser.type_into("#email", "ada@halden.example").await;
+    browser.type_into("#password", PASSWORD).await;
+    browser.click(".auth-f .btn.pri").await;
+    browser.find(".side").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_made_and_revoked_and_signing_out_ends_the_session() {
+    let (server, _) = Server::ready().await;
+    let browser = Browser::start(1440, 900, true).await;
+    sign_in(&browser, &server.base).await;
+    browser.goto(&format!("{}/w/halden-energy/tokens", server.base)).await;
+    browser.type_into("#name", "Nightly report").await;
+    browser.click("#scope-read").await;
+    browser.click("form[action$='/tokens'] .btn.pri").await;
+    let token = browser.text("#fresh-token").await;
+    assert!(token.starts_with("vyn_"), "{token}");
+    is_calm(&browser, "/token-made").await;
+    is_accessible(&browser, "a token shown once").await;
+    browser.goto(&format!("{}/w/halden-energy/tokens", server.base)).await;
+    assert!(!browser.text("body").await.contains(&token), "shown once only");
+    browser.click("form[action$='/revoke'] button").await;
+    browser.wait("return document.querySelector('tbody').innerText.includes('Revoked on')").await;
+    is_calm(&browser, "/token-revoked").await;
+    browser.click(".me").await;
+    browser.click("#me-menu form button").await;
+    browser.find("#password").await;
+    browser.goto(&format!("{}/w/halden-energy/tokens", server.base)).await;
+    assert!(browser.url().await.contains("/sign-in"), "{}", browser.url().await);
+    sign_in(&browser, &server.base).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn menus_and_the_drawer_open_beside_their_buttons_and_give_the_focus_back() {
+    let (server, _) = Server::ready().await;
+    for (width, height) in [(1440, 900), (390, 844)] {
+        let browser = Browser::start(width, height, true).await;
+        sign_in(&browser, &server.base).await;
+        browser.goto(&format!("{}/w/halden-energy/tokens", server.base)).await;
+        if width < 860 {
+            browser.click("[popovertarget=drawer]").await;
+            browser.picture("drawer-390").await;
+            is_accessible(&browser, "drawer").await;
+        }
+        for (opener, menu) in [(".ws", "ws-menu"), (".me", "me-menu")] {
+            browser.click(opener).await;
+            browser.picture(&format!("{menu}-{width}")).await;
+            is_accessible(&browser, menu).await;
+            let apart = format!(
+                "const a = document.querySelector('{opener}').getBoundingClientRect(), \
+                 b = document.getElementById('{menu}').getBoundingClientRect(); \
+                 return b.left >= 0 && b.right <= innerWidth && b.top >= 0 && b.bottom <= innerHeight \
+                   && Math.min(Math.abs(b.top - a.bottom), Math.abs(a.top - b.bottom)) < 24"
+            );
+            assert_eq!(browser.run(&apart).await, true, "{menu} at {width}");
+            browser.keys(ESCAPE).await;
+            let back = format!("return document.activeElement.matches('{opener}')");
+            assert_eq!(browser.run(&back).await, true, "{menu} gives the focus back");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_fit_320_pixels_and_their_fields_stay_wide_enough_to_type() {
+    let rig = rig(Consent::Auto).await;
+    rig.connect().await;
+    rig.synced().await;
+    let browser = Browser::start(500, 800, true).await;
+    sign_in(&browser, &rig.server.base).await;
+    browser.narrow(320, 640).await;
+    for page in [
+        "o/production",
+        "o/production/findings",
+        "o/production/metadata",
+        "o/production/metadata/ApexClass/OpportunityTriggerHandler",
+        "orgs",
+        "orgs/connect",
+        "audit",
+        "tokens",
+    ] {
+        browser.goto(&format!("{}/w/halden-energy/{page}", rig.server.base)).await;
+        assert_eq!(browser.run("return window.innerWidth").await, 320);
+        let narrow = "return [...document.querySelectorAll('main .in')].filter(e => e.offsetWidth < 120).map(e => e.id)";
+        assert_eq!(browser.run(narrow).await, serde_json::json!([]), "{page}");
+        is_calm(&browser, page).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tabs_share_one_stream_and_all_of_them_stay_fresh() {
+    let rig = rig(Consent::Auto).await;
+    let browser = Browser::start(1280, 800, true).await;
+    sign_in(&browser, &rig.server.base).await;
+    rig.connect().await;
+    rig.synced().await;
+    let page = format!("{}/w/halden-energy/o/production", rig.server.base);
+    browser.goto(&page).await;
+    browser.wait("return document.querySelector('#limits td') !== null").await;
+    let (first, second) = browser.new_tab().await;
+    browser.goto(&page).await;
+    let locks = "const done = arguments[arguments.length - 1]; \
+                 navigator.locks.query().then(l => done([l.held.length, l.pending.length]))";
+    for _ in 0..400 {
+        if browser.run_async(locks).await == serde_json::json!([1, 1]) {
+            break;
+        }
+    }
+    assert_eq!(browser.run_async(locks).await, serde_json::json!([1, 1]), "one listens, one waits");
+    // The second tab has no stream of its own.
+    rig.server.clock.advance(jiff::SignedDuration::from_hours(1));
+    let synced = rig.ada.post("/w/halden-energy/o/production/sync", &[]).await;
+    assert_eq!(synced.status, 303, "{}", synced.body);
+    rig.synced().await;
+    for tab in [&second, &first] {
+        browser.switch(tab).await;
+        browser.wait("return document.querySelector('#head').innerText.includes('10:00 UTC')").await;
+    }
+    assert!(browser.complaints().await.is_empty());
 }

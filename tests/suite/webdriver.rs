@@ -107,6 +107,17 @@ impl Browser {
         panic!("{css} never came: {} at {}", self.text("body").await, self.url().await);
     }
 
+    /// Waits until a script answers with something true.
+    pub async fn wait(&self, script: &str) {
+        for _ in 0..400 {
+            if self.run(script).await == true {
+                return;
+            }
+            tokio::time::timeout(Duration::from_millis(25), std::future::pending::<()>()).await.ok();
+        }
+        panic!("never true: {script} at {}: {}", self.url().await, self.text("body").await);
+    }
+
     pub async fn text(&self, css: &str) -> String {
         let url = format!("{}/element", self.session);
         let body = json!({ "using": "css selector", "value": css });
@@ -144,6 +155,26 @@ impl Browser {
             .collect();
         self.post("actions", json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": actions }] }))
             .await;
+    }
+
+    /// Opens one more tab and goes on in it; answers the tab before and the new one.
+    pub async fn new_tab(&self) -> (String, String) {
+        let before = self.get("window").await.as_str().unwrap().to_owned();
+        let made = self.post("window/new", json!({ "type": "tab" })).await;
+        let new = made["handle"].as_str().unwrap().to_owned();
+        self.switch(&new).await;
+        (before, new)
+    }
+
+    pub async fn switch(&self, tab: &str) {
+        self.post("window", json!({ "handle": tab })).await;
+    }
+
+    /// Makes the page narrower than a window may be, as a phone or 400 % zoom does.
+    pub async fn narrow(&self, width: u32, height: u32) {
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        let command = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": metrics });
+        self.post("goog/cdp/execute", command).await;
     }
 
     pub async fn run(&self, script: &str) -> Value {
