@@ -71,32 +71,14 @@ ids! {
     AccountId
     /// An API token (not the token itself).
     ApiTokenId
-    /// A proposed edit to components of an org.
-    ChangeSetId
-    /// A chat.
-    ConversationId
-    /// An uploaded knowledge file.
-    DocumentId
-    /// One run of a deployment or validation.
-    DeploymentId
-    /// A prepared export.
-    ExportId
-    /// An invitation to a workspace.
-    InvitationId
     /// A background job.
     JobId
-    /// One message of a conversation.
-    MessageId
-    /// A message of the product to a person.
-    NotificationId
     /// A connected Salesforce organisation.
     OrgId
     /// One HTTP request, for logs, problems and the audit log.
     RequestId
     /// A signed-in browser session (not its cookie).
     SessionId
-    /// A question with its answer.
-    TurnId
     /// A tenant.
     WorkspaceId
 }
@@ -125,7 +107,7 @@ mod tests {
 
     #[test]
     fn an_id_survives_its_text_form() {
-        let id = DocumentId::new(&Clock::system(), &Random::system());
+        let id = OrgId::new(&Clock::system(), &Random::system());
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(id.to_string().len(), 26);
     }
@@ -139,7 +121,7 @@ mod tests {
             "0123456789abcdefghjkmnpqr!",
             "../../../../../../etc/pass",
         ] {
-            assert_eq!(DocumentId::from_str(text), Err(NotAnId), "{text}");
+            assert_eq!(OrgId::from_str(text), Err(NotAnId), "{text}");
         }
     }
 }

@@ -87,11 +87,7 @@ async fn list(
         })?;
         Ok(items)
     });
-    let mut items = items.await??;
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = items.last().filter(|_| more).map(|(key, _)| handle(key));
-    Ok(HttpResponse::Ok().json(List { items: items.into_iter().map(|(_, value)| value).collect(), next }))
+    Ok(HttpResponse::Ok().json(List::cut(items.await??, limit, handle)))
 }
 
 async fn one(me: Me, ws: Viewer, handle: web::Path<String>) -> Result<HttpResponse, Problem> {

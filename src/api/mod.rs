@@ -39,6 +39,16 @@ struct List<T> {
     next: Option<String>,
 }
 
+impl<T> List<T> {
+    /// From at most one row more than `limit`: that one only tells that something follows.
+    fn cut<K>(mut rows: Vec<(K, T)>, limit: usize, cursor: impl Fn(&K) -> String) -> Self {
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| more).map(|(key, _)| cursor(key));
+        Self { items: rows.into_iter().map(|(_, item)| item).collect(), next }
+    }
+}
+
 /// Refuses a token without the scope; the role was checked by the handler's extractor.
 fn needs(me: &Me, scope: Scope) -> Result<(), Problem> {
     if me.has(scope) { Ok(()) } else { Err(Problem::NoScope(scope)) }

@@ -131,7 +131,5 @@ async fn findings(
         }
         items.len() <= page.limit()
     })?;
-    let next = (items.len() > page.limit()).then(|| items.pop()).flatten();
-    let next = next.and_then(|_| items.last().map(|(print, _)| print.clone()));
-    Ok(HttpResponse::Ok().json(List { items: items.into_iter().map(|(_, value)| value).collect(), next }))
+    Ok(HttpResponse::Ok().json(List::cut(items, page.limit(), Clone::clone)))
 }

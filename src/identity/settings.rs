@@ -1,11 +1,10 @@
 //! Settings of the instance, and the code that lets the first visitor in.
 
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use super::IdentityError;
 use super::control::{Control, Note};
-use crate::seal::{Sealed, Secret};
+use crate::seal::Secret;
 use crate::store::audit::{Action, Actor};
 use crate::store::{Read, StoreError, Table};
 
@@ -20,40 +19,12 @@ pub struct Settings {
     pub set_up: bool,
     /// How far the wizard has come: the number of the next open step.
     pub setup_step: u8,
-    pub model: Option<ModelSettings>,
-    pub mail: Option<MailSettings>,
-    /// The data key of control, wrapped by the recovery code.
+    /// The key that will seal the keys of backups, wrapped by the recovery code.
     pub recovery: Option<String>,
     /// Keyed hash of the group of the code that setup asks back.
     pub recovery_check: Option<String>,
     /// Made by `vynos demo`; `serve` refuses such data.
     pub demo: bool,
-}
-
-/// The model endpoint that workspaces use unless they bring their own.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ModelSettings {
-    /// Shown to people as the name of who receives conversation content.
-    pub name: String,
-    pub base_url: Url,
-    pub model: String,
-    /// `x-api-key`, `bearer` or `none`.
-    pub auth: String,
-    /// `anthropic` or `minimal` (local servers).
-    pub profile: String,
-    pub key: Option<Sealed>,
-    /// Answers come from the scripted model.
-    #[serde(default)]
-    pub scripted: bool,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct MailSettings {
-    pub host: String,
-    pub port: u16,
-    pub from: String,
-    pub user: Option<String>,
-    pub password: Option<Sealed>,
 }
 
 impl Control {

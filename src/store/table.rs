@@ -92,7 +92,7 @@ macro_rules! id_keys {
         }
     )*};
 }
-id_keys!(AccountId ApiTokenId ChangeSetId ConversationId DeploymentId DocumentId ExportId InvitationId JobId MessageId NotificationId OrgId RequestId SessionId TurnId WorkspaceId);
+id_keys!(AccountId ApiTokenId JobId OrgId RequestId SessionId WorkspaceId);
 
 /// Text ends with 00 01; a NUL inside it is written 00 FF. So text sorts bytewise and may be followed by
 /// further parts.

@@ -14,7 +14,7 @@ use askama::Template;
 use futures_util::FutureExt as _;
 
 use super::problem::{Said, Told};
-use super::{Blank, Problem, Web, page};
+use super::{Blank, Problem, Web, access, page};
 use crate::clock::Random;
 use crate::ids::{AccountId, RequestId, WorkspaceId};
 
@@ -73,8 +73,24 @@ pub async fn guard(
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         answer.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
     }
+    keep_alive(&answer, &web).await;
     log(&answer, &method, id, started, told.and_then(|t| t.cause));
     Ok(answer)
+}
+
+/// Notes that the session was used, so that it does not end for idleness; at most every few minutes.
+async fn keep_alive(answer: &ServiceResponse<BoxBody>, web: &web::Data<Web>) {
+    let known = answer.request().extensions().get::<AccountId>().is_some();
+    let Some(token) = access::session_token(answer.request(), web).filter(|_| known) else { return };
+    if !web.control.wants_seen(&token).unwrap_or(false) {
+        return;
+    }
+    let state = web.clone();
+    let noted = web::block(move || state.control.mark_seen(&token));
+    if let Ok(Err(error)) = noted.await {
+        // The request itself was answered; the worst is that its session ends early.
+        tracing::warn!(%error, "a session's last use could not be noted");
+    }
 }
 
 /// Requests that are for another host, or that another site sends.

@@ -38,7 +38,6 @@ struct Tenant {
     records: SubKey,
     lookups: SubKey,
     audit: SubKey,
-    index: SubKey,
     blobs: blobs::Blobs,
     live: Live,
     hooks: Arc<pool::Hooks>,
@@ -61,7 +60,6 @@ impl Tenant {
             records: key.sub(Use::Records),
             lookups: key.sub(Use::Lookups),
             audit: key.sub(Use::Audit),
-            index: key.sub(Use::Index),
             blobs: blobs::Blobs::new(home.join("blobs"), key.sub(Use::Blobs), shared.random.clone()),
             live: Live::new(),
             hooks: Arc::clone(&shared.hooks),
@@ -109,11 +107,6 @@ impl Workspace {
     /// Tells open pages that something changed.
     pub fn live(&self) -> &Live {
         &self.tenant.live
-    }
-
-    /// The key of this workspace's index files.
-    pub fn index_key(&self) -> &SubKey {
-        &self.tenant.index
     }
 
     /// A keyed hash that means nothing in any other workspace.

@@ -256,9 +256,4 @@ impl Pool {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.kept.clear();
     }
-
-    /// Where the index of a workspace lives.
-    pub fn index_folder(&self, id: WorkspaceId) -> PathBuf {
-        self.data.home(id).join("index")
-    }
 }

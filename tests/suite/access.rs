@@ -14,7 +14,7 @@ use crate::harness::{Client, PASSWORD, Server};
 fn person(control: &Control, name: &str) -> AccountId {
     let email = format!("{name}@halden.example");
     let new = Control::prepare_account(&email, name, &Secret::new(PASSWORD.into()), false).unwrap();
-    let note = Note::new(Actor::Operator, Action::AccountCreated, name);
+    let note = Note::new(Actor::Operator, Action::AccountChanged, name);
     control.change_now(note, |tx| control.insert_account(tx, new)).unwrap()
 }
 
@@ -70,7 +70,7 @@ async fn every_route_lets_in_whom_it_says_and_nobody_else() {
     let (workspace, _) = control.workspace_by_slug("halden-energy").unwrap().unwrap();
     for (name, role) in [("viewer", Role::Viewer), ("member", Role::Member), ("admin", Role::Admin)] {
         let id = person(control, name);
-        let note = Note::new(Actor::Operator, Action::MemberAdded, id);
+        let note = Note::new(Actor::Operator, Action::AccountChanged, id);
         control.change_now(note, |tx| control.put_member(tx, workspace, id, role)).unwrap();
     }
     person(control, "stranger");

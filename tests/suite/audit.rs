@@ -73,11 +73,11 @@ async fn changes_leave_their_line_and_the_page_shows_them() {
     let (id, _) = control.workspace_by_slug("halden-energy").unwrap().unwrap();
     let ws = door.for_runner(id).unwrap();
     for n in 0..60 {
-        ws.change(Action::DocumentAdded, format!("doc-{n}"), |_| Ok::<_, StoreError>(())).await.unwrap();
+        ws.change(Action::OrgSynced, format!("doc-{n}"), |_| Ok::<_, StoreError>(())).await.unwrap();
     }
     ws.change(Action::OrgConnected, "org-1", |_| Ok::<_, StoreError>(())).await.unwrap();
     assert_eq!(ws.verify_audit().unwrap(), Ok(61));
-    let failed = ws.change(Action::DocumentRemoved, "doc-1", |_| Err::<(), _>(StoreError::DiskFull)).await;
+    let failed = ws.change(Action::OrgDisconnected, "doc-1", |_| Err::<(), _>(StoreError::DiskFull)).await;
     assert!(failed.is_err());
     assert_eq!(ws.verify_audit().unwrap(), Ok(61), "a change that failed leaves no line");
     let page = ada.get("/w/halden-energy/audit").await;

@@ -54,35 +54,43 @@ fn a_flipped_bit_never_gives_wrong_data() {
     assert!(told > 200, "told {told}, harmless {harmless}");
 }
 
-/// One bad page costs the rows on it and nothing else.
+/// One bad page costs the rows on it and nothing else: after the first error the rest is still read. (A page
+/// that opening itself needs, or an inner one, costs more; those are the few.)
 #[test]
 fn a_damaged_page_does_not_take_the_rest_of_the_file_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.redb");
     let key = DataKey::new().sub(Use::Pages);
     filled(&path, &key);
-    let mut image = std::fs::read(&path).unwrap();
-    let random = Random::seeded(11);
+    let image = std::fs::read(&path).unwrap();
     let units = (image.len() - 4096) / 4128;
-    for _ in 0..units / 60 {
-        let unit = units / 3 + random.below(units as u64 / 3) as usize;
-        image[4096 + unit * 4128 + 100] ^= 1;
-    }
-    std::fs::write(&path, &image).unwrap();
-    let Ok(file) = File::open(&path, &key, CACHE) else { return };
-    let (mut good, mut bad) = (0, 0);
-    for n in 0..1500u64 {
-        match file.snapshot().and_then(|read| read.get(&ROWS, &n)) {
-            Ok(Some(row)) => {
-                assert!(row.starts_with(&format!("{n}-")), "wrong data");
-                good += 1;
+    let (mut opened, mut hit, mut local) = (0, 0, 0);
+    let trials = 40;
+    for trial in 0..trials {
+        let mut damaged = image.clone();
+        damaged[4096 + (units * trial / trials) * 4128 + 100] ^= 1;
+        std::fs::write(&path, &damaged).unwrap();
+        let file = match File::open(&path, &key, CACHE) {
+            Ok(file) => file,
+            Err(StoreError::Damaged(_)) => continue,
+            Err(other) => panic!("trial {trial}: {other}"),
+        };
+        opened += 1;
+        let mut bad = 0;
+        for n in 0..1500u64 {
+            match file.snapshot().and_then(|read| read.get(&ROWS, &n)) {
+                Ok(Some(row)) => assert!(row.starts_with(&format!("{n}-")), "wrong data"),
+                Ok(None) => panic!("row {n} vanished"),
+                Err(StoreError::Damaged(_)) => bad += 1,
+                Err(other) => panic!("row {n}: {other}"),
             }
-            Ok(None) => panic!("row {n} vanished"),
-            Err(StoreError::Damaged(_)) => bad += 1,
-            Err(other) => panic!("row {n}: {other}"),
         }
+        hit += u32::from(bad > 0);
+        local += u32::from(bad < 100);
     }
-    assert!(bad > 0 && good > 700, "{good} good, {bad} bad");
+    assert!(opened > trials / 2, "only {opened} of {trials} opened");
+    assert!(hit > 5, "only {hit} flips met a row");
+    assert!(local as usize > opened * 9 / 10, "{local} of {opened} stayed local");
 }
 
 #[test]

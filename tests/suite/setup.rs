@@ -126,6 +126,17 @@ async fn a_session_ends_when_idle_and_in_any_case_after_a_week() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_in_use_does_not_end_for_idleness() {
+    let (server, ada) = Server::ready().await;
+    for _ in 0..4 {
+        server.clock.advance(SignedDuration::from_hours(7));
+        assert_eq!(ada.get("/workspaces").await.status, 200);
+    }
+    server.clock.advance(SignedDuration::from_hours(13));
+    assert_eq!(ada.get("/workspaces").await.status, 303);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn next_never_leaves_the_site() {
     let (server, _) = Server::ready().await;
     for (next, to) in [

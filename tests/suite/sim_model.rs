@@ -196,10 +196,11 @@ async fn what_the_service_refuses_is_refused() {
     assert_eq!((status, answer["error"]["message"].as_str()), (404, Some("model: gpt-5")));
 }
 
-/// Runs where `VYNOS_SDKS` names a folder with `v/bin/python` (package anthropic) and `node_modules/@anthropic-ai/sdk`.
+/// The SDKs are fetched by tests/run: `v/bin/python` with the package anthropic, and `node_modules/@anthropic-ai/sdk`.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_official_sdks_stream_use_tools_and_count() {
-    let Some(folder) = std::env::var_os("VYNOS_SDKS").map(std::path::PathBuf::from) else { return };
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.cache/sdks");
+    assert!(folder.join("ready").exists(), "tests/.cache/sdks is missing: run tests/run, which fetches it");
     let sim = vynos::sim::model::start(Options { directives: true, ..Options::default() }).await.unwrap();
     let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/sdks");
     for (program, script) in [(folder.join("v/bin/python"), "sdk.py"), ("node".into(), "sdk.mjs")] {

@@ -32,7 +32,7 @@ async fn row_50_nothing_typed_or_stored_can_be_read_from_the_disk() {
     let web = server.app().web.clone();
     let (id, _) = web.control.workspace_by_slug("halden-energy").unwrap().unwrap();
     let ws = web.door.for_runner(id).unwrap();
-    ws.change(Action::DocumentAdded, "canaryauditword", |_| Ok::<_, StoreError>(())).await.unwrap();
+    ws.change(Action::OrgSynced, "canaryauditword", |_| Ok::<_, StoreError>(())).await.unwrap();
     let mut blob = ws.blobs().create().unwrap();
     blob.write_all("canaryblobword ".repeat(9000).as_bytes()).unwrap();
     let name = blob.finish().unwrap();

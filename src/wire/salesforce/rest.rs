@@ -108,11 +108,6 @@ impl Session {
         self.read(&format!("/services/data/v{API_VERSION}/sobjects/{name}/describe")).await
     }
 
-    /// Every row of a query of the data API.
-    pub async fn data_query<T: DeserializeOwned>(&self, soql: &str) -> Result<Vec<T>, SalesforceError> {
-        self.query("query", soql).await
-    }
-
     /// Every row of a query of the Tooling API.
     pub async fn tooling_query<T: DeserializeOwned>(&self, soql: &str) -> Result<Vec<T>, SalesforceError> {
         self.query("tooling/query", soql).await
@@ -171,4 +166,20 @@ pub fn is_api_name(name: &str) -> bool {
     name.len() <= 80
         && name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_28_names_that_are_no_api_names_never_become_paths() {
+        for name in ["Account", "Renewal__c", "sbqq__Quote__c"] {
+            assert!(is_api_name(name), "{name}");
+        }
+        for name in ["", "../query", "Account/describe", "A%2e%2e", "1st", "Konto ä", "a?b", &"A".repeat(81)]
+        {
+            assert!(!is_api_name(name), "{name}");
+        }
+    }
 }
