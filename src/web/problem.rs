@@ -27,6 +27,7 @@ pub enum Problem {
     /// Our fault or the machine's; the text is for the log.
     Broken(String),
     Conflict(String),
+    DiskFull,
     /// Visible, but not theirs to do; names the role that may.
     Forbidden(Role),
     /// The form came without its key, or from another site.
@@ -58,6 +59,7 @@ impl Problem {
         match self {
             Self::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Conflict(_) | Self::Restricted => StatusCode::CONFLICT,
+            Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::Forbidden(_) | Self::ForeignForm | Self::NoScope(_) => StatusCode::FORBIDDEN,
             Self::Gone(_) => StatusCode::GONE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -85,6 +87,12 @@ impl Problem {
                     .into(),
             ),
             Self::Conflict(what) => said("This changed in the meantime", what.clone()),
+            Self::DiskFull => said(
+                "The disk is full",
+                "This was not saved; everything before it was. The operator has to free space on the server; then try \
+                 again."
+                    .into(),
+            ),
             Self::Forbidden(role) => said(
                 "Your role does not allow this",
                 format!(
@@ -164,6 +172,7 @@ impl ResponseError for Problem {
         let answer = answer.finish();
         let cause = match self {
             Self::Broken(cause) => Some(cause.clone()),
+            Self::DiskFull => Some("the disk is full".into()),
             Self::Outside { who, advice } => Some(format!("{who}: {advice}")),
             _ => None,
         };
@@ -180,12 +189,7 @@ impl ResponseError for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::DiskFull => Self::Outside {
-                who: "The disk".into(),
-                advice: "It is full: this was not saved, everything before it was. The operator has to free space; \
-                         then try again."
-                    .into(),
-            },
+            StoreError::DiskFull => Self::DiskFull,
             other => Self::Broken(other.to_string()),
         }
     }
