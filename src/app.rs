@@ -17,6 +17,7 @@ use crate::identity::throttle::Throttle;
 use crate::ids::WorkspaceId;
 use crate::jobs::{Board, Runner};
 use crate::ledger::Ledger;
+use crate::models::Models;
 use crate::orgs::Orgs;
 use crate::seal::{MasterKey, SealError, Secret};
 use crate::web::{Problem, Web, form, guard, tls};
@@ -111,6 +112,7 @@ pub struct App {
     pub web: web::Data<Web>,
     pub runner: Runner,
     pub orgs: web::Data<Orgs>,
+    pub models: web::Data<Models>,
     server: ServerHandle,
     running: tokio::task::JoinHandle<std::io::Result<()>>,
     certificate: Option<(tls::Served, TlsMode, Option<tls::LocalCa>)>,
@@ -151,7 +153,9 @@ impl App {
         let workspaces: Vec<WorkspaceId> = control.all_workspaces()?.into_iter().map(|(id, _)| id).collect();
         let ledger = Ledger::start(door.clone());
         let policy = Policy { extra_salesforce: options.extra_salesforce.clone(), ..Policy::default() };
-        let gate = Gate::new(policy, options.clock.clone(), ledger.sink())
+        let gate = Gate::new(policy.clone(), options.clock.clone(), ledger.sink())
+            .map_err(|e| StartError::Other(e.to_string()))?;
+        let models = Models::start(control.clone(), gate.clone(), policy)
             .map_err(|e| StartError::Other(e.to_string()))?;
         let callback =
             url.join("/oauth/salesforce/callback").map_err(|e| StartError::Other(e.to_string()))?;
@@ -180,7 +184,8 @@ impl App {
             settings: RwLock::new(settings),
         });
         let orgs = web::Data::new(orgs);
-        let (server, running) = serve(listener, &web, &orgs, certificate.as_ref(), options.workers)?;
+        let models = web::Data::new(models);
+        let (server, running) = serve(listener, &web, &orgs, &models, certificate.as_ref(), options.workers)?;
         Ok(Self {
             address,
             url,
@@ -189,6 +194,7 @@ impl App {
             web,
             runner,
             orgs,
+            models,
             server,
             running,
             certificate,
@@ -289,14 +295,16 @@ fn serve(
     listener: TcpListener,
     web: &web::Data<Web>,
     orgs: &web::Data<Orgs>,
+    models: &web::Data<Models>,
     certificate: Option<&Certificate>,
     workers: Option<usize>,
 ) -> Result<(ServerHandle, tokio::task::JoinHandle<std::io::Result<()>>), StartError> {
-    let (data, orgs) = (web.clone(), orgs.clone());
+    let (data, orgs, models) = (web.clone(), orgs.clone(), models.clone());
     let mut server = HttpServer::new(move || {
         ActixApp::new()
             .app_data(data.clone())
             .app_data(orgs.clone())
+            .app_data(models.clone())
             .app_data(web::PayloadConfig::new(form::LARGEST))
             .app_data(web::PathConfig::default().error_handler(|_, _| Problem::NotFound.into()))
             .app_data(web::QueryConfig::default().error_handler(|_, _| Problem::NotFound.into()))

@@ -71,14 +71,26 @@ ids! {
     AccountId
     /// An API token (not the token itself).
     ApiTokenId
+    /// A change set: proposed edits to components of one org.
+    ChangeSetId
+    /// A chat.
+    ConversationId
+    /// A validation or deployment of a change set.
+    DeploymentId
+    /// An uploaded knowledge file.
+    DocumentId
     /// A background job.
     JobId
+    /// One side of a turn.
+    MessageId
     /// A connected Salesforce organisation.
     OrgId
     /// One HTTP request, for logs, problems and the audit log.
     RequestId
     /// A signed-in browser session (not its cookie).
     SessionId
+    /// A question with its answer.
+    TurnId
     /// A tenant.
     WorkspaceId
 }

@@ -1,16 +1,18 @@
 //! Vynos, self-hosted edition. The map; docs/ARCHITECTURE.md walks through it.
 //!
 //! An arrow may only point down this list:
-//! `cli app features` (assembly) · `people audit health insights` (slices) · `web` · `jobs` · `workspace` ·
-//! `identity` · `egress` · `store` · `seal` · `apex clock ids`.
+//! `cli app features` (assembly) · `chat deployments insights people orgs knowledge audit health` (slices) · `models ledger`
+//! · `web` · `jobs` · `workspace` · `identity` · `egress` · `store` · `seal` · `apex clock ids`.
 
 pub mod apex;
 pub mod api;
 pub mod app;
 pub mod audit;
+pub mod chat;
 pub mod cli;
 pub mod clock;
 pub mod demo;
+pub mod deployments;
 pub mod egress;
 pub mod features;
 pub mod health;
@@ -18,7 +20,9 @@ pub mod identity;
 pub mod ids;
 pub mod insights;
 pub mod jobs;
+pub mod knowledge;
 pub mod ledger;
+pub mod models;
 pub mod orgs;
 pub mod people;
 pub mod seal;

@@ -72,6 +72,7 @@ actions! {
     InstanceSettingsChanged "instance.settings_changed"
     InstanceSetUp "instance.set_up"
     JobFinished "job.finished"
+    ModelChanged "model.changed"
     OrgConnected "org.connected"
     OrgConnectionStarted "org.connection_started"
     OrgDisconnected "org.disconnected"

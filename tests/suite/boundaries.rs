@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What each module may import of ours, besides what stands below it on the ladder.
-const LADDER: [&[&str]; 20] = [
+const LADDER: [&[&str]; 22] = [
     &["apex", "clock"],
     &["ids"],
     &["seal"],
@@ -16,10 +16,12 @@ const LADDER: [&[&str]; 20] = [
     &["workspace"],
     &["jobs"],
     &["web"],
-    &["ledger"],
+    &["ledger", "models"],
     &["sim"],
-    &["people", "audit", "health", "orgs"],
+    &["people", "audit", "health", "orgs", "knowledge"],
     &["insights"],
+    &["deployments"],
+    &["chat"],
     &["api"],
     &["demo"],
     &["features"],

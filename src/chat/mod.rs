@@ -1,0 +1,1 @@
+//! Conversations: turns that run as jobs, their tools, citations and streams.

@@ -1,0 +1,1 @@
+//! Change sets: drafted, validated in the org, deployed by a person.

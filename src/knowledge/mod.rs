@@ -1,0 +1,1 @@
+//! The library: uploaded documents, extracted in a confined child, searched with their pages.
