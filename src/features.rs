@@ -6,7 +6,7 @@ use crate::jobs::Kind;
 use crate::orgs::{self, Orgs};
 use crate::web::page::{NavItem, Navigation};
 use crate::workspace::Viewer;
-use crate::{api, audit, demo, health, insights, people};
+use crate::{admin, api, audit, demo, health, insights, people};
 
 /// Who may call a route: the least role, or less than a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum Access {
     Setup,
     /// Any account with a session.
     Account,
+    /// An operator of the instance.
+    Operator,
     /// A member of the workspace in the URL with at least this role.
     Role(crate::identity::Role),
     /// An API token, whose scope and role the route checks.
@@ -36,13 +38,16 @@ const fn route(method: &'static str, path: &'static str, access: Access) -> Rout
 }
 
 use crate::identity::Role::{Admin, Member, Viewer as Reader};
-use Access::{Account, Anybody, Role, Setup, Token};
+use Access::{Account, Anybody, Operator, Role, Setup, Token};
 
 /// Every route of the product.
 pub const ROUTES: &[Route] = &[
     route("GET", "/", Account),
     route("GET", "/account/profile", Account),
     route("POST", "/account/profile", Account),
+    route("GET", "/admin/model", Operator),
+    route("POST", "/admin/model", Operator),
+    route("POST", "/admin/model/remove", Operator),
     route("GET", "/api/v1/components/{component}", Token),
     route("GET", "/api/v1/me", Token),
     route("GET", "/api/v1/orgs", Token),
@@ -59,6 +64,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/setup", Setup),
     route("POST", "/setup/account", Setup),
     route("POST", "/setup/address", Setup),
+    route("POST", "/setup/model", Setup),
+    route("POST", "/setup/model/next", Setup),
     route("POST", "/setup/recovery", Setup),
     route("POST", "/setup/recovery/check", Setup),
     route("GET", "/setup/sign-in", Anybody),
@@ -100,6 +107,7 @@ pub fn mount(config: &mut web::ServiceConfig) {
     orgs::routes(config);
     insights::routes(config);
     audit::routes(config);
+    admin::routes(config);
 }
 
 /// Every kind of background job.

@@ -11,7 +11,7 @@ pub mod page;
 pub mod problem;
 pub mod tls;
 
-pub use access::{Me, Visitor};
+pub use access::{Me, Operator, Visitor};
 pub use assets::{asset, icon};
 pub use form::PostForm;
 pub use page::{Blank, Crumb, NavItem, Shell, render};
