@@ -107,6 +107,7 @@ impl ModelForm {
                 }
             }
         };
+        fields.has_key |= entered.key.is_some();
         let (store, actor) = (models.clone(), me.actor());
         if let Some(tested) = &tested {
             fields.offered = tested.models.iter().map(|m| m.id.clone()).take(50).collect();
