@@ -68,6 +68,9 @@ macro_rules! actions {
 
 actions! {
     AccountChanged "account.changed"
+    ConversationChanged "conversation.changed"
+    ConversationDeleted "conversation.deleted"
+    ConversationStarted "conversation.started"
     FindingsUpdated "findings.updated"
     InstanceSettingsChanged "instance.settings_changed"
     InstanceSetUp "instance.set_up"
@@ -85,6 +88,10 @@ actions! {
     SessionStarted "session.started"
     TokenCreated "token.created"
     TokenRevoked "token.revoked"
+    TurnEnded "turn.ended"
+    TurnStarted "turn.started"
+    TurnStopped "turn.stopped"
+    ValidationAllowed "validation.allowed"
     WorkspaceCreated "workspace.created"
 }
 
