@@ -119,5 +119,5 @@ pub fn navigation(ws: &Viewer) -> Navigation {
         foot.push(item("audit", "Audit log", "scroll-text"));
     }
     foot.push(item("tokens", "API tokens", "key-round"));
-    Navigation { main: vec![item("orgs", "Orgs", "cloud")], foot }
+    Navigation { main: vec![item("orgs", "Orgs", "cloud")], foot, ..Navigation::default() }
 }

@@ -1,1 +1,3 @@
 //! Conversations: turns that run as jobs, their tools, citations and streams.
+
+mod pages;

@@ -22,7 +22,11 @@ pub struct NavItem {
 /// What the feature list knows of a workspace's navigation.
 #[derive(Clone, Debug, Default)]
 pub struct Navigation {
+    /// Where a new conversation begins; empty for those who may not chat.
+    pub new_chat: String,
     pub main: Vec<NavItem>,
+    /// The newest conversations of the person.
+    pub recent: Vec<Crumb>,
     pub foot: Vec<NavItem>,
 }
 
