@@ -11,7 +11,7 @@ pub mod records;
 mod sync;
 
 pub use connect::from_auth_url;
-pub use pages::request_sync;
+pub use pages::{Limit, SyncState, counts, limits, request_sync, shown, sync_state};
 pub use sync::{SYNC, SYNCED};
 
 use actix_web::web;
