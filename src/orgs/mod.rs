@@ -1,5 +1,5 @@
 //! Salesforce orgs: `connect` them, keep their tokens (`access`), `sync` their metadata into the catalogue
-//! (`records`), show it (`pages`, `explorer`).
+//! (`records`), show it (`pages`, `explorer`), find in it (`search`).
 
 mod access;
 mod connect;
@@ -8,6 +8,7 @@ mod describe_fields;
 mod explorer;
 mod pages;
 pub mod records;
+pub mod search;
 mod sync;
 
 pub use connect::from_auth_url;
@@ -36,7 +37,10 @@ impl Orgs {
     /// The background work of this slice.
     pub fn jobs(&self) -> Vec<Kind> {
         let this = self.clone();
-        vec![Kind::new(SYNC, move |job| sync::run(this.clone(), job))]
+        vec![
+            Kind::new(SYNC, move |job| sync::run(this.clone(), job)),
+            Kind::new(search::INDEX, search::index),
+        ]
     }
 }
 

@@ -76,6 +76,7 @@ actions! {
     OrgConnected "org.connected"
     OrgConnectionStarted "org.connection_started"
     OrgDisconnected "org.disconnected"
+    OrgIndexed "org.indexed"
     OrgSignedOut "org.signed_out"
     OrgSyncRequested "org.sync_requested"
     OrgSynced "org.synced"
