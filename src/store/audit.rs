@@ -68,6 +68,8 @@ macro_rules! actions {
 
 actions! {
     AccountChanged "account.changed"
+    ConversationChanged "conversation.changed"
+    ConversationDeleted "conversation.deleted"
     FindingsUpdated "findings.updated"
     InstanceSettingsChanged "instance.settings_changed"
     InstanceSetUp "instance.set_up"
@@ -81,10 +83,13 @@ actions! {
     OrgSyncRequested "org.sync_requested"
     OrgSynced "org.synced"
     OrgTokenRefreshed "org.token_refreshed"
+    QuestionAnswered "question.answered"
+    QuestionAsked "question.asked"
     SessionEnded "session.ended"
     SessionStarted "session.started"
     TokenCreated "token.created"
     TokenRevoked "token.revoked"
+    ValidationAllowed "validation.allowed"
     WorkspaceCreated "workspace.created"
 }
 

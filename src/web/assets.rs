@@ -158,7 +158,9 @@ mod tests {
         let (sheets, scripts) = (weight(&shared[..2]), weight(&shared[2..]));
         assert!(sheets <= 14 * 1024, "shared stylesheets weigh {sheets} bytes");
         let rest = |kind: &str| -> Vec<(&str, usize)> {
-            let own = ASSETS.iter().filter(|(name, a)| a.kind.starts_with(kind) && !shared.contains(&name.as_str()));
+            let own = ASSETS
+                .iter()
+                .filter(|(name, a)| a.kind.starts_with(kind) && !shared.contains(&name.as_str()));
             own.map(|(name, _)| (name.as_str(), weight(&[name.as_str()]))).collect()
         };
         for (name, own) in rest("text/css") {

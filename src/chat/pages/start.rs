@@ -88,13 +88,15 @@ fn worst(read: &impl Read, id: OrgId) -> Result<Worst, StoreError> {
 /// The custom object with the most fields.
 fn widest(read: &impl Read, id: OrgId) -> Result<Option<(String, usize)>, StoreError> {
     let mut widest = None;
-    read.scan(&COMPONENTS).under(&(id, "CustomObject".to_owned())).limit(OBJECTS_READ).each(|key, object| {
-        let fields = object.fields.len();
-        if key.2.ends_with("__c") && widest.as_ref().is_none_or(|(_, most)| fields > *most) {
-            widest = Some((key.2, fields));
-        }
-        true
-    })?;
+    read.scan(&COMPONENTS).under(&(id, "CustomObject".to_owned())).limit(OBJECTS_READ).each(
+        |key, object| {
+            let fields = object.fields.len();
+            if key.2.ends_with("__c") && widest.as_ref().is_none_or(|(_, most)| fields > *most) {
+                widest = Some((key.2, fields));
+            }
+            true
+        },
+    )?;
     Ok(widest.filter(|(_, fields)| *fields > 0))
 }
 
@@ -109,7 +111,7 @@ pub fn facts(read: &impl Read, id: OrgId, org: &Org) -> Result<String, StoreErro
     Ok(format!(
         "{} was synced {}: {}, {}, {classes} Apex class{}.",
         org.name,
-        super::view::day_and_time(run.at),
+        crate::orgs::shown(run.at),
         many(count("CustomObject")?, "object"),
         many(count("Flow")?, "flow"),
         if classes == 1 { "" } else { "es" },

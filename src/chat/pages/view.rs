@@ -114,11 +114,6 @@ impl TurnView {
     }
 }
 
-/// `23 November 2026, 09:42 UTC`.
-pub fn day_and_time(at: Timestamp) -> String {
-    at.strftime("%-d %B %Y, %H:%M UTC").to_string()
-}
-
 /// The time alone on the same day, else the day.
 pub fn brief(at: Timestamp, now: Timestamp) -> String {
     let day = |t: Timestamp| t.strftime("%F").to_string();
