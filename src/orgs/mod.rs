@@ -1,5 +1,5 @@
 //! Salesforce orgs: `connect` them, keep their tokens (`access`), `sync` their metadata into the catalogue
-//! (`records`), show it (`pages`, `explorer`).
+//! (`records`), show it (`pages`, `explorer`), say who deploys to it (`policy`).
 
 mod access;
 mod connect;
@@ -7,11 +7,14 @@ mod connect_pages;
 mod describe_fields;
 mod explorer;
 mod pages;
+mod policy;
 pub mod records;
 mod sync;
 
+pub use access::{AccessError, session};
 pub use connect::from_auth_url;
-pub use pages::request_sync;
+pub use pages::{request_sync, shown};
+pub use policy::DeployPolicy;
 pub use sync::{SYNC, SYNCED};
 
 use actix_web::web;
@@ -44,5 +47,6 @@ impl Orgs {
 pub fn routes(config: &mut web::ServiceConfig) {
     connect_pages::routes(config);
     pages::routes(config);
+    policy::routes(config);
     explorer::routes(config);
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::records::{self, COMPONENTS, ORGS, Org, OrgKind};
-use super::{Orgs, SYNC};
+use super::{DeployPolicy, Orgs, SYNC};
 use crate::ids::OrgId;
 use crate::jobs::{JOBS, JobCause, JobState, Progress, enqueue};
 use crate::store::audit::Action;
@@ -127,6 +127,7 @@ struct OverviewPage {
     last: String,
     counts: Vec<(&'static str, usize)>,
     limits: Vec<Limit>,
+    policies: [DeployPolicy; 5],
     may_sync: bool,
     may_change: bool,
 }
@@ -177,6 +178,7 @@ async fn overview(
         org,
         counts,
         limits,
+        policies: DeployPolicy::ALL,
         may_sync: ws.role() >= crate::identity::Role::Member,
         may_change: ws.role() >= crate::identity::Role::Admin,
     })

@@ -68,6 +68,14 @@ macro_rules! actions {
 
 actions! {
     AccountChanged "account.changed"
+    ChangeSetDiscarded "change_set.discarded"
+    ChangeSetEdited "change_set.edited"
+    ChangeSetProposed "change_set.proposed"
+    DeploymentApproved "deployment.approved"
+    DeploymentCancelled "deployment.cancelled"
+    DeploymentEnded "deployment.ended"
+    DeploymentReleased "deployment.released"
+    DeploymentSubmitted "deployment.submitted"
     FindingsUpdated "findings.updated"
     InstanceSettingsChanged "instance.settings_changed"
     InstanceSetUp "instance.set_up"
@@ -75,6 +83,7 @@ actions! {
     ModelChanged "model.changed"
     OrgConnected "org.connected"
     OrgConnectionStarted "org.connection_started"
+    OrgDeployPolicyChanged "org.deploy_policy_changed"
     OrgDisconnected "org.disconnected"
     OrgSignedOut "org.signed_out"
     OrgSyncRequested "org.sync_requested"
@@ -84,6 +93,7 @@ actions! {
     SessionStarted "session.started"
     TokenCreated "token.created"
     TokenRevoked "token.revoked"
+    ValidationRequested "validation.requested"
     WorkspaceCreated "workspace.created"
 }
 

@@ -1,6 +1,7 @@
 //! Salesforce: `oauth` signing in, `session` an org's API with one refresh in flight, `rest` typed endpoints,
 //! `soap` the Metadata API, `zip` its archives. Formats: the REST, Tooling and Metadata API developer guides.
 
+pub mod deploy;
 pub mod oauth;
 pub mod rest;
 pub mod session;
