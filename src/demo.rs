@@ -11,15 +11,18 @@ use crate::identity::control::Note;
 use crate::identity::{Control, Scope};
 use crate::ids::{AccountId, WorkspaceId};
 use crate::jobs::{JOBS, JobState, Runner};
+use crate::models::{Entered, Models};
 use crate::orgs::{self, Orgs};
 use crate::people::create_workspace;
 use crate::seal::{Secret, constant_time_eq};
+use crate::sim::model::SimulatedModel;
 use crate::sim::salesforce::SimulatedOrg;
 use crate::store::Read as _;
 use crate::store::audit::{Action, Actor};
 use crate::web::access::origin;
 use crate::web::page::see_other;
 use crate::web::{Problem, Web};
+use crate::wire::model::{Auth, Profile};
 
 pub const EMAIL: &str = "mira.kovac@halden.example";
 const NAME: &str = "Mira Kovač";
@@ -85,6 +88,20 @@ pub async fn prepare(web: &web::Data<Web>, orgs: &Orgs, org: &SimulatedOrg) -> R
     orgs::from_auth_url(orgs, &ws, "Production", &auth_url).await?;
     let control = &web.control;
     Ok(Ready { account, workspace, slug, password: password(control), api_token, link: link(control) })
+}
+
+/// Takes the scripted model as the instance's endpoint, as an operator would: tested, then saved.
+pub async fn choose_model(models: &Models, ready: &Ready, model: &SimulatedModel) -> Result<(), Problem> {
+    let entered = Entered {
+        base_url: model.url().clone(),
+        model: crate::sim::model::MODEL.to_owned(),
+        auth: Auth::XApiKey,
+        key: Some(Secret::new(model.key().to_owned())),
+        profile: Profile::Anthropic,
+    };
+    let tested = models.test(&entered, Some(ready.account)).await?;
+    let tested = tested.map_err(|e| Problem::Broken(format!("the scripted model: {e}")))?;
+    Ok(models.save(Actor::Account { id: ready.account }, &entered, Some(&tested))?)
 }
 
 fn people(web: &Web) -> Result<(AccountId, WorkspaceId, String), Problem> {

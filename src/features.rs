@@ -4,9 +4,10 @@ use actix_web::web;
 
 use crate::jobs::Kind;
 use crate::orgs::{self, Orgs};
-use crate::web::page::{NavItem, Navigation};
+use crate::web::Problem;
+use crate::web::page::{NavItem, NavOrg, Navigation};
 use crate::workspace::Viewer;
-use crate::{api, audit, demo, health, insights, people};
+use crate::{admin, api, audit, demo, health, insights, people};
 
 /// Who may call a route: the least role, or less than a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum Access {
     Setup,
     /// Any account with a session.
     Account,
+    /// An operator of the instance.
+    Operator,
     /// A member of the workspace in the URL with at least this role.
     Role(crate::identity::Role),
     /// An API token, whose scope and role the route checks.
@@ -36,13 +39,16 @@ const fn route(method: &'static str, path: &'static str, access: Access) -> Rout
 }
 
 use crate::identity::Role::{Admin, Member, Viewer as Reader};
-use Access::{Account, Anybody, Role, Setup, Token};
+use Access::{Account, Anybody, Operator, Role, Setup, Token};
 
 /// Every route of the product.
 pub const ROUTES: &[Route] = &[
     route("GET", "/", Account),
     route("GET", "/account/profile", Account),
     route("POST", "/account/profile", Account),
+    route("GET", "/admin/model", Operator),
+    route("POST", "/admin/model", Operator),
+    route("POST", "/admin/model/remove", Operator),
     route("GET", "/api/v1/components/{component}", Token),
     route("GET", "/api/v1/me", Token),
     route("GET", "/api/v1/orgs", Token),
@@ -59,6 +65,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/setup", Setup),
     route("POST", "/setup/account", Setup),
     route("POST", "/setup/address", Setup),
+    route("POST", "/setup/model", Setup),
+    route("POST", "/setup/model/next", Setup),
     route("POST", "/setup/recovery", Setup),
     route("POST", "/setup/recovery/check", Setup),
     route("GET", "/setup/sign-in", Anybody),
@@ -71,9 +79,11 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/w/{workspace}/audit", Role(Admin)),
     route("GET", "/w/{workspace}/live", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}", Role(Reader)),
+    route("GET", "/w/{workspace}/o/{org}/connection", Role(Reader)),
     route("POST", "/w/{workspace}/o/{org}/disconnect", Role(Admin)),
     route("GET", "/w/{workspace}/o/{org}/findings", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}/findings/{finding}", Role(Reader)),
+    route("GET", "/w/{workspace}/o/{org}/limits", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}/metadata", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}/metadata/{kind}/{name}", Role(Reader)),
     route("POST", "/w/{workspace}/o/{org}/sync", Role(Member)),
@@ -100,6 +110,7 @@ pub fn mount(config: &mut web::ServiceConfig) {
     orgs::routes(config);
     insights::routes(config);
     audit::routes(config);
+    admin::routes(config);
 }
 
 /// Every kind of background job.
@@ -110,14 +121,38 @@ pub fn jobs(orgs: &Orgs) -> Vec<Kind> {
     kinds
 }
 
-/// The sidebar of a workspace.
-pub fn navigation(ws: &Viewer) -> Navigation {
+/// The sidebar of a workspace; `current` is the path of the open entry below `/w/{slug}/`.
+pub fn navigation(ws: &Viewer, current: &str) -> Result<Navigation, Problem> {
     let path = |end: &str| format!("/w/{}/{end}", ws.row().slug);
     let item = |end: &str, label, icon| NavItem { href: path(end), label, icon, count: 0 };
-    let mut foot = Vec::new();
+    let read = ws.read()?;
+    let all = orgs::records::all(&read)?;
+    let (open, section) = match current.strip_prefix("o/") {
+        Some(rest) => rest.split_once('/').unwrap_or((rest, "")),
+        None => ("", ""),
+    };
+    let here = all.iter().find(|(_, org)| org.slug == open).or(all.first());
+    let orgs = all.iter().map(|(_, org)| NavOrg {
+        href: path(format!("o/{}/{section}", org.slug).trim_end_matches('/')),
+        name: org.name.clone(),
+        kind: org.kind.label(),
+        signed_out: org.signed_out.is_some(),
+        current: here.is_some_and(|(_, h)| h.slug == org.slug),
+    });
+    let mut main = Vec::new();
+    let mut home = path("orgs");
+    if let Some((id, org)) = here {
+        let below = |end: &str| format!("o/{}{end}", org.slug);
+        home = path(&below(""));
+        main.push(item(&below(""), "Org health", "activity"));
+        let count = insights::open_findings(&read, *id)?;
+        main.push(NavItem { count, ..item(&below("/findings"), "Findings", "shield-alert") });
+        main.push(item(&below("/metadata"), "Metadata", "boxes"));
+    }
+    let mut foot = vec![item("orgs", "Orgs", "cloud")];
     if ws.role() >= Admin {
         foot.push(item("audit", "Audit log", "scroll-text"));
     }
     foot.push(item("tokens", "API tokens", "key-round"));
-    Navigation { main: vec![item("orgs", "Orgs", "cloud")], foot }
+    Ok(Navigation { orgs: orgs.collect(), main, foot, home })
 }

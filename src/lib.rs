@@ -4,6 +4,7 @@
 //! `cli app features` (assembly) · `chat deployments insights people orgs knowledge audit health` (slices) · `models ledger`
 //! · `web` · `jobs` · `workspace` · `identity` · `egress` · `store` · `seal` · `apex clock ids`.
 
+pub mod admin;
 pub mod apex;
 pub mod api;
 pub mod app;

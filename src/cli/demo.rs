@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use url::Url;
 
 use super::sim::{line, stopped};
@@ -14,7 +14,11 @@ use crate::app::{App, Options, TlsMode};
 use crate::clock::{Clock, Random};
 use crate::demo;
 use crate::seal::MasterKey;
+use crate::sim::model;
 use crate::sim::salesforce::{self, Consent};
+
+/// The scripted model's pause between two chunks: fast, and still seen to stream.
+const PACE: Duration = Duration::from_millis(15);
 
 #[derive(Args)]
 pub struct DemoArgs {
@@ -43,13 +47,17 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
             ..salesforce::Options::default()
         };
         let org = salesforce::start(options).await?;
+        let model = model::start(model::Options { seed: args.seed, pace: PACE, ..model::Options::default() }).await?;
         let app = start(args, home, org.url().clone()).await?;
-        let ready = demo::prepare(&app.web, &app.orgs, &org).await.map_err(|e| Failure::CouldNotRun(e.to_string()))?;
-        demo::wait_for_sync(&app.web, &app.runner, &ready).await.map_err(|e| Failure::CouldNotRun(e.to_string()))?;
+        let failed = |e: crate::web::Problem| Failure::CouldNotRun(e.to_string());
+        let ready = demo::prepare(&app.web, &app.orgs, &org).await.map_err(failed)?;
+        demo::choose_model(&app.models, &ready, &model).await.map_err(failed)?;
+        demo::wait_for_sync(&app.web, &app.runner, &ready).await.map_err(failed)?;
         let url = app.url.as_str().trim_end_matches('/').to_owned();
         let sign_in = format!("{url}/demo/{}", ready.link.expose());
         if args.json {
             let mut out = line(&org);
+            merge(&mut out, model::command_line_json(&model));
             out["url"] = json!(url);
             out["sign_in_url"] = json!(sign_in);
             out["email"] = json!(demo::EMAIL);
@@ -66,6 +74,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         stopped().await?;
         app.stop(Duration::from_secs(10)).await;
         org.stop().await;
+        model.stop().await;
         Ok(())
     })
 }
@@ -89,6 +98,12 @@ async fn start(args: &DemoArgs, home: &Path, org: Url) -> Result<App, Failure> {
         random: Random::system(),
     };
     Ok(App::start(options).await?)
+}
+
+fn merge(line: &mut Value, more: Value) {
+    if let (Some(line), Value::Object(more)) = (line.as_object_mut(), more) {
+        line.extend(more);
+    }
 }
 
 /// The demo's home: the kept directory, or a temporary one that goes with the process.

@@ -105,7 +105,15 @@ fn check(ws: &Worker, id: OrgId) -> Result<Option<Checked>, StoreError> {
     let analysis = Analysis {
         at: now,
         score: score.value,
-        areas: score.areas.iter().map(|a| Area { name: a.area.title().to_owned(), value: a.value }).collect(),
+        areas: score
+            .areas
+            .iter()
+            .map(|a| Area {
+                name: a.area.title().to_owned(),
+                value: a.value,
+                findings: a.findings.iter().map(|(s, n)| (s.as_str().to_owned(), *n as u64)).collect(),
+            })
+            .collect(),
         arithmetic: score
             .arithmetic
             .iter()

@@ -55,4 +55,7 @@ pub struct Area {
     pub name: String,
     /// `None` when there was nothing to check.
     pub value: Option<u32>,
+    /// Open findings by severity, worst first.
+    #[serde(default)]
+    pub findings: Vec<(String, u64)>,
 }

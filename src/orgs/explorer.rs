@@ -69,11 +69,8 @@ async fn list(
 ) -> Result<HttpResponse, Problem> {
     let (id, org) = records::by_slug(&ws.read()?, &path.1)?.ok_or(Problem::NotFound)?;
     let slug = ws.row().slug.clone();
-    let shell = Shell::workspace(&web, &me, &ws, "Metadata", "orgs")?;
-    let shell = shell.under(vec![
-        Crumb::new("Orgs", format!("/w/{slug}/orgs")),
-        Crumb::new(org.name.clone(), format!("/w/{slug}/o/{}", org.slug)),
-    ]);
+    let shell = Shell::workspace(&web, &me, &ws, "Metadata", &format!("o/{}/metadata", org.slug))?;
+    let shell = shell.under(vec![Crumb::new(org.name.clone(), format!("/w/{slug}/o/{}", org.slug))]);
     let (q, kind, from) = (filter.q.trim().to_lowercase(), filter.kind.clone(), filter.from);
     let found = web::block(move || -> Result<Vec<(ComponentKey, Component)>, Problem> {
         let read = ws.read()?;
@@ -186,7 +183,7 @@ async fn component(
     .await?;
     let lines = lines.into_iter().take(LINES).map(|line| line.0).collect();
     let slug = ws.row().slug.clone();
-    let shell = Shell::workspace(&web, &me, &ws, &name, "orgs")?;
+    let shell = Shell::workspace(&web, &me, &ws, &name, &format!("o/{}/metadata", org.slug))?;
     let base = format!("/w/{slug}/o/{}", org.slug);
     page::render(&ComponentPage {
         shell: shell.under(vec![

@@ -13,7 +13,7 @@ mod sync;
 
 pub use access::{AccessError, session};
 pub use connect::from_auth_url;
-pub use pages::{request_sync, shown};
+pub use pages::{Limit, SyncState, counts, limits, request_sync, shown, sync_state};
 pub use policy::DeployPolicy;
 pub use sync::{SYNC, SYNCED};
 

@@ -1,4 +1,4 @@
-//! The list of orgs and an org's own page: connection, sync with live progress, limits.
+//! The list of orgs, an org's connection and limits, and its sync with live progress.
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
@@ -6,20 +6,21 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::records::{self, COMPONENTS, ORGS, Org, OrgKind};
+use super::records::{self, COMPONENTS, ORGS, Org};
 use super::{DeployPolicy, Orgs, SYNC};
 use crate::ids::OrgId;
 use crate::jobs::{JOBS, JobCause, JobState, Progress, enqueue};
 use crate::store::audit::Action;
 use crate::store::{Read, StoreError};
-use crate::web::page::see_other;
+use crate::web::page::{grouped, see_other};
 use crate::web::{Crumb, Me, PostForm, Problem, Shell, Web, page};
 use crate::workspace::{Member, Viewer, Workspace};
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/w/{workspace}/orgs", web::get().to(list))
-        .route("/w/{workspace}/o/{org}", web::get().to(overview))
+        .route("/w/{workspace}/o/{org}/connection", web::get().to(connection))
+        .route("/w/{workspace}/o/{org}/limits", web::get().to(limits_page))
         .route("/w/{workspace}/o/{org}/sync", web::post().to(sync))
         .route("/w/{workspace}/o/{org}/sync/cancel", web::post().to(cancel));
 }
@@ -108,28 +109,39 @@ async fn list(
     page::render(&ListPage { shell, slug: ws.row().slug.clone(), rows, may_connect })
 }
 
-struct Limit {
-    name: String,
-    used: u64,
-    max: u64,
-    percent: u64,
+/// A limit of an org as last read.
+pub struct Limit {
+    pub name: String,
+    pub used: String,
+    pub max: String,
+    pub percent: u64,
 }
 
-#[derive(Template)]
-#[template(path = "orgs/overview.html")]
-struct OverviewPage {
-    shell: Shell,
-    slug: String,
-    org: Org,
-    topic: String,
-    production: bool,
-    sync: SyncState,
-    last: String,
-    counts: Vec<(&'static str, usize)>,
-    limits: Vec<Limit>,
-    policies: [DeployPolicy; 5],
-    may_sync: bool,
-    may_change: bool,
+/// The limits of an org, fullest first.
+pub fn limits(org: &Org) -> Vec<Limit> {
+    let mut limits: Vec<Limit> = org
+        .limits
+        .iter()
+        .filter(|(_, l)| l.max > 0)
+        .map(|(name, l)| Limit {
+            name: words(name),
+            used: grouped(l.max.saturating_sub(l.remaining)),
+            max: grouped(l.max),
+            percent: l.used_percent(),
+        })
+        .collect();
+    limits.sort_by_key(|l| std::cmp::Reverse(l.percent));
+    limits
+}
+
+/// How many components of each type were read.
+pub fn counts(read: &impl Read, id: OrgId) -> Result<Vec<(&'static str, u64)>, StoreError> {
+    KINDS
+        .iter()
+        .map(|(kind, label)| {
+            Ok((*label, read.scan(&COMPONENTS).under(&(id, (*kind).to_owned())).count()? as u64))
+        })
+        .collect()
 }
 
 /// Types with their names on pages.
@@ -141,46 +153,73 @@ pub const KINDS: [(&str, &str); 5] = [
     ("PermissionSet", "Permission sets"),
 ];
 
-async fn overview(
+#[derive(Template)]
+#[template(path = "orgs/connection.html")]
+struct ConnectionPage {
+    shell: Shell,
+    slug: String,
+    org: Org,
+    connected: String,
+    last: String,
+    policies: [DeployPolicy; 5],
+    may_change: bool,
+}
+
+async fn connection(
     web: web::Data<Web>,
-    orgs: web::Data<Orgs>,
     me: Me,
     ws: Viewer,
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
-    let read = ws.read()?;
-    let (id, org) = records::by_slug(&read, &path.1)?.ok_or(Problem::NotFound)?;
-    let mut counts = Vec::new();
-    for (kind, label) in KINDS {
-        counts.push((label, read.scan(&COMPONENTS).under(&(id, kind.to_owned())).count()?));
-    }
-    let mut limits: Vec<Limit> = org
-        .limits
-        .iter()
-        .filter(|(_, l)| l.max > 0)
-        .map(|(name, l)| Limit {
-            name: words(name),
-            used: l.max.saturating_sub(l.remaining),
-            max: l.max,
-            percent: l.used_percent(),
-        })
-        .collect();
-    limits.sort_by_key(|l| std::cmp::Reverse(l.percent));
+    let (_, org) = records::by_slug(&ws.read()?, &path.1)?.ok_or(Problem::NotFound)?;
     let slug = ws.row().slug.clone();
-    let shell = Shell::workspace(&web, &me, &ws, &org.name, "orgs")?;
-    page::render(&OverviewPage {
-        shell: shell.under(vec![Crumb::new("Orgs", format!("/w/{slug}/orgs"))]),
+    let shell = Shell::workspace(&web, &me, &ws, "Connection", "orgs")?;
+    page::render(&ConnectionPage {
+        shell: shell.under(below(&slug, &org)),
+        slug,
+        connected: shown(org.connected),
+        last: org.last_sync.as_ref().map(|r| shown(r.at)).unwrap_or_default(),
+        policies: DeployPolicy::ALL,
+        may_change: ws.role() >= crate::identity::Role::Admin,
+        org,
+    })
+}
+
+/// The steps of the breadcrumb above a page of an org's connection.
+fn below(slug: &str, org: &Org) -> Vec<Crumb> {
+    vec![
+        Crumb::new("Orgs", format!("/w/{slug}/orgs")),
+        Crumb::new(org.name.clone(), format!("/w/{slug}/o/{}", org.slug)),
+    ]
+}
+
+#[derive(Template)]
+#[template(path = "orgs/limits.html")]
+struct LimitsPage {
+    shell: Shell,
+    slug: String,
+    org: Org,
+    topic: String,
+    last: String,
+    limits: Vec<Limit>,
+}
+
+async fn limits_page(
+    web: web::Data<Web>,
+    me: Me,
+    ws: Viewer,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    let (id, org) = records::by_slug(&ws.read()?, &path.1)?.ok_or(Problem::NotFound)?;
+    let slug = ws.row().slug.clone();
+    let shell = Shell::workspace(&web, &me, &ws, "Limits", &format!("o/{}", org.slug))?;
+    page::render(&LimitsPage {
+        shell: shell.under(vec![Crumb::new(org.name.clone(), format!("/w/{slug}/o/{}", org.slug))]),
         slug,
         topic: format!("org:{id}"),
-        production: org.kind == OrgKind::Production,
-        sync: sync_state(&orgs, &ws, &org)?,
         last: org.last_sync.as_ref().map(|r| shown(r.at)).unwrap_or_default(),
+        limits: limits(&org),
         org,
-        counts,
-        limits,
-        policies: DeployPolicy::ALL,
-        may_sync: ws.role() >= crate::identity::Role::Member,
-        may_change: ws.role() >= crate::identity::Role::Admin,
     })
 }
 

@@ -1,4 +1,4 @@
-//! Who may deploy to an org: chosen by an admin on the org's page.
+//! Who may deploy to an org: chosen by an admin on the page of its connection.
 
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -90,5 +90,5 @@ async fn change(
         Ok::<_, StoreError>(())
     })
     .await?;
-    Ok(see_other(&format!("/w/{}/o/{}", ws.row().slug, path.1)))
+    Ok(see_other(&format!("/w/{}/o/{}/connection", ws.row().slug, path.1)))
 }

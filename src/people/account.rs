@@ -36,11 +36,8 @@ async fn start(web: web::Data<Web>, me: Me) -> Result<HttpResponse, Problem> {
     })
 }
 
-/// A workspace opens on the first entry of its sidebar.
-async fn home(web: web::Data<Web>, ws: Viewer) -> HttpResponse {
-    let first =
-        (web.navigation)(&ws).main.first().or((web.navigation)(&ws).foot.first()).map(|i| i.href.clone());
-    see_other(&first.unwrap_or_else(|| "/workspaces".into()))
+async fn home(web: web::Data<Web>, ws: Viewer) -> Result<HttpResponse, Problem> {
+    Ok(see_other(&(web.navigation)(&ws, "")?.home))
 }
 
 #[derive(Template)]

@@ -14,6 +14,7 @@ use crate::identity::control::Note;
 use crate::identity::settings::SETTINGS;
 use crate::identity::{Control, IdentityError, SignedIn, WorkspaceRow};
 use crate::ids::{AccountId, WorkspaceId};
+use crate::models::{ModelFields, Models};
 use crate::seal::{RecoveryCode, Secret};
 use crate::store::Read as _;
 use crate::store::audit::{Action, Actor};
@@ -24,13 +25,15 @@ use crate::web::problem::FieldError;
 use crate::web::{Blank, Me, PostForm, Problem, Web, page, tls};
 
 /// Names of the steps, in order.
-const STEPS: [(&str, &str); 4] = [
+const STEPS: [(&str, &str); 5] = [
     ("Owner account", "The first person of this instance"),
     ("Address and TLS", "Where people reach Vynos"),
     ("Recovery code", "Opens backups if the server is lost"),
+    ("Model", "Who answers in chat"),
     ("Workspace", "Where your team works"),
 ];
 const LAST: u8 = STEPS.len() as u8;
+pub(super) const MODEL_STEP: u8 = 4;
 /// The group of the recovery code that is asked back, from 0.
 const ASKED_GROUP: usize = 5;
 
@@ -67,12 +70,13 @@ pub async fn gate(
 
 #[derive(Template)]
 #[template(path = "people/setup.html")]
-struct SetupPage {
+pub(super) struct SetupPage {
     shell: Blank,
     step: u8,
-    steps: [(&'static str, &'static str); 4],
-    csrf: String,
-    errors: Vec<FieldError>,
+    steps: [(&'static str, &'static str); STEPS.len()],
+    pub csrf: String,
+    pub errors: Vec<FieldError>,
+    pub fields: ModelFields,
     email: String,
     name: String,
     address: String,
@@ -83,9 +87,10 @@ struct SetupPage {
 }
 
 impl SetupPage {
-    fn new(web: &Web, step: u8) -> Self {
+    pub fn new(web: &Web, step: u8) -> Self {
         Self {
             shell: Blank::new(web, "Set up"),
+            fields: ModelFields::of(None),
             step,
             steps: STEPS,
             csrf: String::new(),
@@ -132,6 +137,7 @@ fn open_step(web: &Web, me: Option<&SignedIn>) -> Result<u8, Problem> {
 
 async fn show(
     web: web::Data<Web>,
+    models: web::Data<Models>,
     request: HttpRequest,
     visitor: crate::web::Visitor,
 ) -> Result<HttpResponse, Problem> {
@@ -146,6 +152,9 @@ async fn show(
         view.fingerprint = ca(&web)?.map(|ca| ca.fingerprint()).unwrap_or_default();
         let host = request.headers().get("host").and_then(|v| v.to_str().ok()).unwrap_or_default();
         view.reached_here = web.external.as_str().contains(host);
+    }
+    if step == MODEL_STEP {
+        view.fields = ModelFields::of(models.kept()?);
     }
     page::render(&view)
 }
@@ -215,10 +224,10 @@ fn named(error: IdentityError) -> Problem {
 }
 
 #[derive(Deserialize)]
-struct Nothing {}
+pub(super) struct Nothing {}
 
 /// Steps need the account that was made first, on the step that is open.
-fn on_step(web: &Web, me: &Me, step: u8) -> Result<(), Problem> {
+pub(super) fn on_step(web: &Web, me: &Me, step: u8) -> Result<(), Problem> {
     if open_step(web, Some(me))? == step {
         Ok(())
     } else {
@@ -226,7 +235,7 @@ fn on_step(web: &Web, me: &Me, step: u8) -> Result<(), Problem> {
     }
 }
 
-async fn advance(web: &web::Data<Web>, me: &Me, to: u8) -> Result<(), Problem> {
+pub(super) async fn advance(web: &web::Data<Web>, me: &Me, to: u8) -> Result<(), Problem> {
     let (control, actor) = (web.control.clone(), me.actor());
     web::block(move || control.change_settings(actor, |settings| settings.setup_step = to)).await??;
     Ok(web.refresh_settings()?)
@@ -285,7 +294,7 @@ async fn check_code(
             "That is not group 6 of the code. The code is not shown again: make a new one below if you did not save it.",
         ));
     }
-    advance(&web, &me, LAST).await?;
+    advance(&web, &me, MODEL_STEP).await?;
     Ok(see_other("/setup"))
 }
 

@@ -34,6 +34,16 @@ impl std::ops::Deref for Me {
     }
 }
 
+/// A signed-in account that may administer the instance.
+pub struct Operator(Me);
+
+impl std::ops::Deref for Operator {
+    type Target = Me;
+    fn deref(&self) -> &Me {
+        &self.0
+    }
+}
+
 /// Anybody: signed in or not.
 pub struct Visitor {
     pub me: Option<SignedIn>,
@@ -112,6 +122,16 @@ impl FromRequest for Me {
     type Future = Ready<Result<Self, Problem>>;
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(signed_in(request).map(Self))
+    }
+}
+
+impl FromRequest for Operator {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(signed_in(request).and_then(|who| {
+            if who.person().operator { Ok(Self(Me(who))) } else { Err(Problem::NotOperator) }
+        }))
     }
 }
 

@@ -12,7 +12,7 @@ pub mod page;
 pub mod problem;
 pub mod tls;
 
-pub use access::{Me, Visitor};
+pub use access::{Me, Operator, Visitor};
 pub use assets::{asset, icon};
 pub use form::PostForm;
 pub use page::{Blank, Crumb, NavItem, Shell, render};
@@ -39,8 +39,8 @@ pub struct Web {
     pub behind_proxy: bool,
     /// A throw-away instance with a simulated org and a scripted model.
     pub demo: bool,
-    /// Entries of the sidebar, from the feature list.
-    pub navigation: fn(&Viewer) -> page::Navigation,
+    /// Entries of the sidebar, from the feature list; given the path of the open entry.
+    pub navigation: fn(&Viewer, &str) -> Result<page::Navigation, Problem>,
     /// Settings as last read; refreshed by whoever changes them.
     pub settings: RwLock<Settings>,
 }

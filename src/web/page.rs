@@ -19,11 +19,34 @@ pub struct NavItem {
     pub count: usize,
 }
 
+/// An org in the sidebar's switcher.
+#[derive(Clone, Debug)]
+pub struct NavOrg {
+    /// The section that is open now, in this org.
+    pub href: String,
+    pub name: String,
+    /// Production, Sandbox.
+    pub kind: &'static str,
+    /// Salesforce signed us out of it.
+    pub signed_out: bool,
+    pub current: bool,
+}
+
 /// What the feature list knows of a workspace's navigation.
 #[derive(Clone, Debug, Default)]
 pub struct Navigation {
+    pub orgs: Vec<NavOrg>,
     pub main: Vec<NavItem>,
     pub foot: Vec<NavItem>,
+    /// Where the workspace opens.
+    pub home: String,
+}
+
+impl Navigation {
+    /// The org that the sidebar's entries are about.
+    pub fn org(&self) -> Option<&NavOrg> {
+        self.orgs.iter().find(|org| org.current)
+    }
 }
 
 /// A step of the breadcrumb; the last one is the page itself.
@@ -92,7 +115,7 @@ impl Shell {
     ) -> Result<Self, Problem> {
         let mut shell = Self::account(web, me, title)?;
         shell.current = format!("/w/{}/{current}", ws.row().slug);
-        shell.navigation = (web.navigation)(ws);
+        shell.navigation = (web.navigation)(ws, current)?;
         shell.workspace = Some(ws.row().clone());
         Ok(shell)
     }
@@ -145,6 +168,19 @@ pub fn render_with(
         .body(html))
 }
 
+/// A number with its thousands apart: 412,300.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
 /// Sends the browser on with GET after a post.
 pub fn see_other(to: &str) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((actix_web::http::header::LOCATION, to)).finish()
@@ -160,6 +196,14 @@ fn initials(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn thousands_stand_apart() {
+        assert_eq!(
+            [0, 999, 1000, 412_300, 1_000_000].map(grouped),
+            ["0", "999", "1,000", "412,300", "1,000,000"]
+        );
+    }
 
     #[test]
     fn initials_come_from_the_first_and_last_name() {

@@ -37,6 +37,8 @@ pub enum Problem {
     /// The token lacks this scope.
     NoScope(Scope),
     NotFound,
+    /// Only an operator of the instance may do this.
+    NotOperator,
     /// Somebody outside (Salesforce, the model, mail) failed: who, and what to do.
     Outside {
         who: String,
@@ -60,7 +62,9 @@ impl Problem {
             Self::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Conflict(_) | Self::Restricted => StatusCode::CONFLICT,
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Forbidden(_) | Self::ForeignForm | Self::NoScope(_) => StatusCode::FORBIDDEN,
+            Self::Forbidden(_) | Self::ForeignForm | Self::NoScope(_) | Self::NotOperator => {
+                StatusCode::FORBIDDEN
+            }
             Self::Gone(_) => StatusCode::GONE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -116,6 +120,10 @@ impl Problem {
             Self::NotFound => said(
                 "There is nothing here",
                 "The address is wrong, it was deleted, or you are not a member of its workspace.".into(),
+            ),
+            Self::NotOperator => said(
+                "Only an operator may do this",
+                "Nothing was changed. An operator of this instance can do it, or make you one.".into(),
             ),
             Self::Outside { who, advice } => said(&format!("{who} did not answer as expected"), advice.clone()),
             Self::Restricted => said(

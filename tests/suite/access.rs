@@ -102,8 +102,11 @@ async fn every_route_lets_in_whom_it_says_and_nobody_else() {
             let expected = match route.access {
                 Access::Anybody | Access::Setup => continue,
                 Access::Token => Verdict::SignIn,
-                Access::Account | Access::Role(_) if !account => Verdict::SignIn,
+                Access::Account | Access::Operator | Access::Role(_) if !account => Verdict::SignIn,
                 Access::Account => Verdict::In,
+                // Whoever set the instance up is its operator.
+                Access::Operator if *name == "owner" => Verdict::In,
+                Access::Operator => Verdict::NotAllowed,
                 Access::Role(least) => match role {
                     None => Verdict::NotFound,
                     Some(role) if *role < least => Verdict::NotAllowed,

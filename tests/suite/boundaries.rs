@@ -18,7 +18,7 @@ const LADDER: [&[&str]; 22] = [
     &["web"],
     &["ledger", "models"],
     &["sim"],
-    &["people", "audit", "health", "orgs", "knowledge"],
+    &["people", "admin", "audit", "health", "orgs", "knowledge"],
     &["insights"],
     &["deployments"],
     &["chat"],

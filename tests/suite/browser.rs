@@ -58,6 +58,22 @@ async fn set_up(browser: &Browser, server: &Server) {
     is_calm(browser, "/setup-3").await;
     is_accessible(browser, "/setup recovery").await;
     browser.click(".setup-f button").await;
+    let model = vynos::sim::model::start(vynos::sim::model::Options::default()).await.unwrap();
+    browser.find("form[action='/setup/model']").await;
+    is_calm(browser, "/setup-4").await;
+    browser.type_into("#base_url", "http://127.0.0.1:9/").await;
+    browser.type_into("#model", vynos::sim::model::MODEL).await;
+    browser.click("button[value=test]").await;
+    browser.find(".errsum").await;
+    let complaints = browser.complaints().await;
+    assert!(complaints.iter().all(|c| c.contains("422")), "{complaints:?}");
+    browser.type_into("#base_url", model.url().as_str()).await;
+    browser.type_into("#key", model.key()).await;
+    browser.click("button[value=test]").await;
+    browser.find(".note.ok").await;
+    is_calm(browser, "/setup-4-tested").await;
+    is_accessible(browser, "/setup model").await;
+    browser.click("button[form=g]").await;
     browser.type_into("form[action='/setup/workspace'] #name", "Halden Energy").await;
     browser.click(".setup-f button").await;
     browser.find(".side").await;
@@ -86,7 +102,9 @@ async fn a_newcomer_sets_up_connects_an_org_and_reads_its_metadata() {
         is_calm(&browser, "/o/production").await;
         for page in [
             "o/production",
+            "o/production/connection",
             "o/production/findings",
+            "o/production/limits",
             "o/production/metadata",
             "o/production/metadata/ApexClass/OpportunityTriggerHandler",
             "o/production/metadata/CustomObject/Renewal__c",
@@ -289,7 +307,7 @@ async fn tabs_share_one_stream_and_all_of_them_stay_fresh() {
     rig.synced().await;
     let page = format!("{}/w/halden-energy/o/production", rig.server.base);
     browser.goto(&page).await;
-    browser.wait("return document.querySelector('#limits td') !== null").await;
+    browser.wait("return document.querySelector('#limits li') !== null").await;
     let (first, second) = browser.new_tab().await;
     browser.goto(&page).await;
     let locks = "const done = arguments[arguments.length - 1]; \

@@ -73,6 +73,7 @@ impl Server {
         let group = shown.all_between("<li>", "</li>").into_iter().filter(|g| g.len() == 4).nth(5).unwrap();
         let check = [("group", group.as_str()), ("saved", "yes")];
         assert_eq!(ada.post("/setup/recovery/check", &check).await.status, 303);
+        assert_eq!(ada.post("/setup/model/next", &[]).await.status, 303);
         assert_eq!(ada.post("/setup/workspace", &[("name", "Halden Energy")]).await.status, 303);
         ada
     }

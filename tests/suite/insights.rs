@@ -27,11 +27,16 @@ async fn planted_problems_are_found_with_their_lines_and_closed_when_fixed() {
     let rig = rig(Consent::Auto).await;
     rig.connect().await;
     let page = checked(&rig, "09:00").await;
-    assert!(page.contains("APX-001") && page.contains("ApexClass OpportunityTriggerHandler"), "{page}");
-    assert!(page.contains("FLW-001") && page.contains("Flow Opportunity_Renewal_Sync"));
+    assert!(page.contains("APX-001") && page.contains("ApexClass · OpportunityTriggerHandler"), "{page}");
+    assert!(page.contains("FLW-001") && page.contains("Flow · Opportunity_Renewal_Sync"));
     assert!(page.contains("LIM-001"), "storage is at 86 percent");
-    assert!(!page.contains("ApexClass HelloWorld<"), "a clean class has no finding");
-    assert!(page.contains("How the score comes about"));
+    assert!(!page.contains("ApexClass · HelloWorld<"), "a clean class has no finding");
+    let health = rig.ada.get("/w/halden-energy/o/production").await.body;
+    assert!(health.contains("How the score comes about") && health.contains("Health score "), "{health}");
+    let first = health.split("Fix these first").nth(1).unwrap();
+    assert_eq!(first.matches("/o/production/findings/").count(), 5, "{first}");
+    let automation = rig.ada.get(&format!("{FINDINGS}?area=Automation")).await.body;
+    assert!(automation.contains("FLW-001") && !automation.contains("APX-001"), "{automation}");
     let high = rig.ada.get(&format!("{FINDINGS}?severity=high")).await;
     let links = high.all_between("/o/production/findings/", "\"");
     let mut shown = false;
@@ -49,10 +54,10 @@ async fn planted_problems_are_found_with_their_lines_and_closed_when_fixed() {
     });
     rig.ada.post("/w/halden-energy/o/production/sync", &[]).await;
     let page = checked(&rig, "10:00").await;
-    assert!(!page.contains("ApexClass OpportunityTriggerHandler"), "{page}");
+    assert!(!page.contains("ApexClass · OpportunityTriggerHandler"), "{page}");
     let closed = rig.ada.get(&format!("{FINDINGS}?status=closed")).await;
     assert!(
-        closed.body.contains("ApexClass OpportunityTriggerHandler")
+        closed.body.contains("ApexClass · OpportunityTriggerHandler")
             && closed.body.contains("No longer found")
     );
 }

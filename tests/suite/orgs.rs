@@ -88,8 +88,10 @@ async fn an_org_is_connected_synced_and_browsed() {
     let rig = rig(Consent::Auto).await;
     rig.connect().await;
     let page = rig.synced().await;
-    assert!(page.contains("Synced 23 November 2026") && page.contains("Data Storage MB"), "{page}");
-    assert!(page.contains("<span class=\"badge bad\">86 %</span>"), "the full limit stands out");
+    assert!(page.contains("synced 23 November 2026") && page.contains("Data Storage MB"), "{page}");
+    assert!(page.contains("<span>86 % used</span>"), "the full limit stands out");
+    let limits = rig.ada.get("/w/halden-energy/o/production/limits").await.body;
+    assert!(limits.contains("<span class=\"badge bad\">86 %</span>"), "{limits}");
     let calls = rig.sim.calls();
     assert!(calls < 20, "{calls} API calls for one sync");
     assert!(page.contains("API calls"));
@@ -297,7 +299,7 @@ async fn a_running_sync_is_cancelled_and_runs_again() {
     assert!(rig.synced().await.contains("The last sync was cancelled"));
     rig.sim.misbehave(|faults| faults.slow_retrieve = 0);
     rig.ada.post("/w/halden-energy/o/production/sync", &[]).await;
-    assert!(rig.synced().await.contains("Synced 23 November 2026"));
+    assert!(rig.synced().await.contains("synced 23 November 2026"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

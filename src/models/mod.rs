@@ -1,5 +1,9 @@
 //! The model endpoint that the operator chose: kept in the control file, its key sealed as a record. Chat asks
-//! here for a client; setup and the instance's settings test and save it.
+//! here for a client; setup and the instance's settings test and save it, from the fields of `form`.
+
+mod form;
+
+pub use form::{ModelFields, ModelForm};
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -30,7 +34,7 @@ pub struct Kept {
     pub key: Option<Sealed>,
     /// All of the Messages API, or only its basics.
     pub profile: Profile,
-    /// What pages say about every answer, when it is no real model: the demo's scripted one.
+    /// The name that the endpoint itself gives the model, as the last test read it.
     #[serde(default)]
     pub label: Option<String>,
 }
@@ -43,7 +47,6 @@ pub struct Entered {
     pub auth: Auth,
     pub key: Option<Secret>,
     pub profile: Profile,
-    pub label: Option<String>,
 }
 
 impl Entered {
@@ -68,8 +71,8 @@ pub struct Chosen {
     /// Its host, as pages name it.
     pub name: String,
     pub model: String,
-    /// Shown wherever it answers, when it is no real model.
-    pub label: Option<String>,
+    /// What the endpoint calls it, shown wherever it answers; its id where the endpoint gives no name.
+    pub label: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +111,7 @@ impl Models {
     /// The endpoint in use; `None` while none is configured.
     pub fn chosen(&self) -> Result<Option<Chosen>, ModelsError> {
         let Some(kept) = self.kept()? else { return Ok(None) };
-        let label = kept.label.clone();
+        let label = kept.label.clone().unwrap_or_else(|| kept.model.clone());
         let endpoint = self.entered(kept)?.endpoint();
         Ok(Some(Chosen {
             name: endpoint.name.clone(),
@@ -135,8 +138,8 @@ impl Models {
         Ok(client.test(&cause).await)
     }
 
-    /// Saves the endpoint; answers from now on come from it.
-    pub fn save(&self, by: Actor, entered: &Entered) -> Result<(), ModelsError> {
+    /// Saves the endpoint; answers from now on come from it. `tested` knows the model's own name.
+    pub fn save(&self, by: Actor, entered: &Entered, tested: Option<&Tested>) -> Result<(), ModelsError> {
         let entered = self.completed(entered)?;
         let kept = Kept {
             base_url: entered.base_url.clone(),
@@ -144,7 +147,9 @@ impl Models {
             auth: entered.auth,
             key: entered.key.as_ref().map(|key| self.control.records().seal_record(PLACE, key)),
             profile: entered.profile,
-            label: entered.label.clone(),
+            label: tested
+                .and_then(|t| t.models.iter().find(|m| m.id == entered.model))
+                .map(|m| m.display_name.clone()),
         };
         let note = Note::new(by, Action::ModelChanged, "instance");
         self.control.change_now::<_, StoreError>(note, |tx| tx.put(&MODEL_ENDPOINT, &0, &kept))?;
@@ -180,7 +185,6 @@ impl Models {
             auth: kept.auth,
             key,
             profile: kept.profile,
-            label: kept.label,
         })
     }
 
