@@ -89,6 +89,16 @@ pub struct Approved {
     by: AccountId,
 }
 
+impl Approved {
+    pub fn change_set(&self) -> ChangeSetId {
+        self.set
+    }
+
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+}
+
 /// Bytes whose hash is the approved one, for the run that was released.
 pub struct ApprovedBytes(Vec<u8>);
 

@@ -104,6 +104,19 @@ impl RunState {
         !matches!(self, Self::Queued | Self::Running)
     }
 
+    /// Its name on pages.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Cancelled => "Cancelled",
+            Self::Failed => "Failed",
+            Self::Lost => "Not known",
+            Self::Queued => "Waiting",
+            Self::Running => "Running",
+            Self::Stopped => "Stopped",
+            Self::Succeeded => "Succeeded",
+        }
+    }
+
     /// Its name for interfaces.
     pub const fn name(self) -> &'static str {
         match self {
