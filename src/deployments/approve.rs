@@ -120,7 +120,8 @@ pub async fn approve(ws: &Member, id: ChangeSetId, shown: &str, typed: &str) -> 
         open(&**tx, &set)?;
         let (validation, hash) = validated(&**tx, &set, now)?;
         if hash != shown {
-            let said = "The change set is another one than the page showed. Nothing was approved; read it again.";
+            let said =
+                "The change set is another one than the page showed. Nothing was approved; read it again.";
             return Err(Problem::Conflict(said.into()));
         }
         if org.kind == OrgKind::Production && typed != org.name {
@@ -237,11 +238,7 @@ fn at_hand(read: &impl Read, id: ChangeSetId) -> Result<(ChangeSet, Org), Proble
 }
 
 /// The validation of the draft as it stands, with the hash of its bytes.
-fn validated(
-    read: &impl Read,
-    set: &ChangeSet,
-    now: Timestamp,
-) -> Result<(DeploymentId, String), Problem> {
+fn validated(read: &impl Read, set: &ChangeSet, now: Timestamp) -> Result<(DeploymentId, String), Problem> {
     let again = |why: &str| Problem::Conflict(format!("{why} Nothing was deployed. Validate it again."));
     let Some(id) = set.validation else { return Err(again("This change set was not validated.")) };
     let run = read.get(&RUNS, &id)?.ok_or(Problem::NotFound)?;

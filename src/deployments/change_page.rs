@@ -65,7 +65,6 @@ struct ChangeSetPage {
     topic: String,
     org: Org,
     production: bool,
-    id: ChangeSetId,
     set: ChangeSet,
     stage: Stage,
     author: String,
@@ -101,7 +100,8 @@ async fn show(web: web::Data<Web>, me: Me, ws: Viewer, place: Place) -> Result<H
     let (about, beside) = view::remarks(&set, &drafted, current.as_ref());
     let author = name_of(&web, set.author)?;
     let verified = verified(&read, org_id, &drafted, &state)?;
-    let runs = runs_of(&read, id)?.into_iter().map(|(_, run)| run_row(&web, run)).collect::<Result<_, _>>()?;
+    let runs =
+        runs_of(&read, id)?.into_iter().map(|(_, run)| run_row(&web, run)).collect::<Result<_, _>>()?;
     let rolls_back = match set.rolls_back {
         Some(run) => super::run(&read, run)?.map(|run| run.change_set),
         None => None,
@@ -136,7 +136,6 @@ async fn show(web: web::Data<Web>, me: Me, ws: Viewer, place: Place) -> Result<H
         may: may(&ws, &set, &org, &state),
         slug,
         org,
-        id,
         set,
         author,
         beside,
@@ -230,7 +229,7 @@ fn said(set: &ChangeSet, org: &Org, state: &State) -> Option<Said> {
     let (_, run) = state.latest()?;
     let say = |tone, icon, title: String, text: String| Some(Said { tone, icon, title, text });
     match state.stage {
-        Stage::ValidationFailed | Stage::DeployFailed if run.state == RunState::Lost => say(
+        Stage::DeployFailed if run.state == RunState::Lost => say(
             "bad",
             "circle-alert",
             format!("Whether {} has changed is not known.", org.name),

@@ -58,7 +58,8 @@ pub fn check(
 
 /// Names of the test classes among the files.
 pub fn test_classes(files: &[(String, ChangeFile)]) -> Vec<String> {
-    let apex = files.iter().filter(|(path, _)| Part::of(path).is_ok_and(|p| p.kind == "ApexClass" && !p.is_meta));
+    let apex =
+        files.iter().filter(|(path, _)| Part::of(path).is_ok_and(|p| p.kind == "ApexClass" && !p.is_meta));
     let outlines = apex.filter_map(|(_, file)| file.content.as_deref().and_then(outline));
     outlines.filter(|o| o.is_test).map(|o| o.name).collect()
 }
@@ -83,9 +84,9 @@ fn apex(part: &Part, source: &str, read: Option<&Outline>) -> Vec<Check> {
     found
 }
 
+/// Metadata that is XML is read once. Visualforce and bundles are not all XML.
 fn markup(path: &str, source: &str) -> Vec<Check> {
-    let is_xml = !path.starts_with("lwc/") && !path.starts_with("aura/") || path.ends_with(".xml");
-    if !is_xml || path.starts_with("pages/") || path.starts_with("components/") {
+    if ["aura/", "components/", "lwc/", "pages/"].iter().any(|folder| path.starts_with(folder)) {
         return Vec::new();
     }
     match roxmltree::Document::parse(source) {

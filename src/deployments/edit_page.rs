@@ -85,11 +85,8 @@ async fn page_of(
     let run = state.latest().map(|(_, run)| run);
     let (mut about, _) = view::remarks(&set, &drafted, run);
     let remarks = about.remove(&path).unwrap_or_default();
-    let entries = drafted.iter().map(|(p, _)| Entry {
-        path: p.clone(),
-        icon: view::icon(p),
-        current: *p == path,
-    });
+    let entries =
+        drafted.iter().map(|(p, _)| Entry { path: p.clone(), icon: view::icon(p), current: *p == path });
     let entries = entries.collect();
     let source = file.content.unwrap_or_default();
     let (after, language, said) = (source.clone(), Language::of_path(&path), remarks.clone());

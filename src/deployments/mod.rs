@@ -9,6 +9,7 @@ mod checks;
 mod edit_page;
 mod package;
 mod pages;
+mod present;
 mod propose;
 pub mod records;
 mod runs;
@@ -17,8 +18,9 @@ mod view;
 mod watch;
 
 pub use approve::{Approval, Approved, approval, approve, may_approve, may_release, standing};
+pub use pages::waiting;
 pub use propose::{
-    EditError, NewChangeSet, Proposed, ProposedFile, discard, edit, list_topic, of, propose, roll_back,
+    EditError, NewChangeSet, Proposed, ProposedFile, discard, edit, list_topic, propose, roll_back,
 };
 pub use records::topic;
 pub use runs::{cancel, release, request_validation, run};
@@ -33,8 +35,8 @@ use crate::orgs::Orgs;
 pub fn jobs(orgs: &Orgs) -> Vec<Kind> {
     let (validate, deploy) = (orgs.clone(), orgs.clone());
     vec![
-        Kind::new(watch::VALIDATE, move |job| watch::validate(validate.clone(), job)).interactive(),
-        Kind::new(watch::DEPLOY, move |job| watch::deploy(deploy.clone(), job)).interactive(),
+        Kind::new(watch::VALIDATE, move |job| watch::run(validate.clone(), job)).interactive(),
+        Kind::new(watch::DEPLOY, move |job| watch::run(deploy.clone(), job)).interactive(),
     ]
 }
 

@@ -112,10 +112,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 /// The package as it is sent. A component that the org has keeps its API version and status; a new one gets ours.
-pub fn zip(
-    files: &[(String, ChangeFile)],
-    present: &BTreeMap<String, Snapshot>,
-) -> Result<Vec<u8>, String> {
+pub fn zip(files: &[(String, ChangeFile)], present: &BTreeMap<String, Snapshot>) -> Result<Vec<u8>, String> {
     let mut entries: BTreeMap<String, String> = BTreeMap::new();
     let (mut members, mut gone) = (Members::new(), Members::new());
     for (path, file) in files {
@@ -146,8 +143,7 @@ pub fn zip(
 type Members = BTreeMap<String, BTreeSet<String>>;
 
 fn manifest(members: &Members, version: bool) -> String {
-    let mut xml =
-        format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Package xmlns=\"{NAMESPACE}\">\n");
+    let mut xml = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Package xmlns=\"{NAMESPACE}\">\n");
     for (kind, names) in members {
         xml.push_str("    <types>\n");
         for name in names {

@@ -112,7 +112,11 @@ async fn list(
             id,
             author: name_of(&web, set.author)?,
             changed: shown(state.latest().map_or(set.changed, |(_, run)| run.ended.unwrap_or(run.begun))),
-            detail: state.latest().filter(|_| state.stage.busy()).map(|(_, r)| r.phase.clone()).unwrap_or_default(),
+            detail: state
+                .latest()
+                .filter(|_| state.stage.busy())
+                .map(|(_, r)| r.phase.clone())
+                .unwrap_or_default(),
             title: set.title,
             stage: state.stage,
         });

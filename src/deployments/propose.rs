@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::checks;
 use super::package::{self, Part};
 use super::records::{
     CHANGE_FILES, CHANGE_SETS, ChangeFile, ChangeSet, Check, RUNS, RunKind, RunState, SNAPSHOTS, files, topic,
 };
-use super::{checks, records};
 use crate::ids::{AccountId, ChangeSetId, ConversationId, DeploymentId, OrgId};
 use crate::orgs::records::{COMPONENTS, ORGS, SOURCES};
 use crate::store::audit::Action;
@@ -225,7 +225,8 @@ pub(super) fn open(read: &impl Read, set: &ChangeSet) -> Result<(), Problem> {
             return Err(Problem::Conflict(said.into()));
         }
         if !run.state.is_over() {
-            let said = "It is being validated or deployed at the moment. Nothing was changed; cancel that, or wait.";
+            let said =
+                "It is being validated or deployed at the moment. Nothing was changed; cancel that, or wait.";
             return Err(Problem::Conflict(said.into()));
         }
     }
@@ -293,7 +294,8 @@ pub async fn roll_back(ws: &Workspace, id: ChangeSetId) -> Result<Proposed, Prob
         }
     }
     // A test that goes away can't be asked for.
-    let goes = |test: &String| before.iter().any(|f| f.content.is_none() && f.path == format!("classes/{test}.cls"));
+    let goes =
+        |test: &String| before.iter().any(|f| f.content.is_none() && f.path == format!("classes/{test}.cls"));
     let tests = run.tests.iter().filter(|test| !goes(test)).cloned().collect();
     before.sort_by(|a, b| a.path.cmp(&b.path));
     before.dedup_by(|a, b| a.path == b.path);
@@ -311,13 +313,4 @@ pub async fn roll_back(ws: &Workspace, id: ChangeSetId) -> Result<Proposed, Prob
 
 fn never_deployed() -> Problem {
     Problem::Conflict("This change set was not deployed, so there is nothing to take back.".into())
-}
-
-/// A change set with its files.
-pub fn of(
-    read: &impl Read,
-    id: ChangeSetId,
-) -> Result<Option<(ChangeSet, Vec<(String, ChangeFile)>)>, StoreError> {
-    let Some(set) = read.get(&CHANGE_SETS, &id)? else { return Ok(None) };
-    Ok(Some((set, records::files(read, id)?)))
 }

@@ -178,7 +178,13 @@ pub struct Snapshot {
 
 /// The files of a change set, by path.
 pub fn files(read: &impl Read, id: ChangeSetId) -> Result<Vec<(String, ChangeFile)>, StoreError> {
-    Ok(read.scan(&CHANGE_FILES).under(&id).rows()?.into_iter().map(|((_, path), file)| (path, file)).collect())
+    Ok(read
+        .scan(&CHANGE_FILES)
+        .under(&id)
+        .rows()?
+        .into_iter()
+        .map(|((_, path), file)| (path, file))
+        .collect())
 }
 
 /// The change sets of an org, newest first.

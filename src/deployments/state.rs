@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 
 use super::approve::{Approval, approval};
+use super::package::sha256;
 use super::propose::base;
 use super::records::{ChangeFile, ChangeSet, RUNS, Run, RunState, SNAPSHOTS};
-use super::package::sha256;
 use crate::ids::{ChangeSetId, DeploymentId};
 use crate::store::{Read, StoreError};
 

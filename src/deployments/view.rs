@@ -17,11 +17,7 @@ pub struct FileView {
     pub tone: &'static str,
     pub diff: Diff,
     pub errors: usize,
-    pub editable: bool,
 }
-
-/// Source larger than this is not edited in a form.
-const EDITABLE: usize = 80 * 1024;
 
 /// Compares every file with what the org holds. Blocks.
 pub fn files(
@@ -42,9 +38,8 @@ pub fn files(
         let remarks = remarks.get(&path).unwrap_or(&none);
         let language = Language::of_path(&path);
         let diff = diff::unified(was.unwrap_or_default(), is.unwrap_or_default(), language, remarks);
-        let editable = is.is_some_and(|s| s.len() <= EDITABLE);
         let errors = remarks.iter().filter(|r| !r.warning).count();
-        FileView { icon: icon(&path), badge, tone, diff, errors, editable, path }
+        FileView { icon: icon(&path), badge, tone, diff, errors, path }
     };
     files.into_iter().map(view).collect()
 }
@@ -89,7 +84,8 @@ pub fn remarks(
     for failure in &result.component_failures {
         let path = Part::of(&failure.file).map_or_else(|_| failure.file.clone(), |part| part.path);
         let named = files.iter().any(|(p, _)| *p == path);
-        let text = if named { failure.message.clone() } else { format!("{}: {}", failure.name, failure.message) };
+        let text =
+            if named { failure.message.clone() } else { format!("{}: {}", failure.name, failure.message) };
         let line = failure.line.unwrap_or_default() as usize;
         add(&path, Remark { line, text, warning: failure.warning });
     }
@@ -126,19 +122,17 @@ pub fn steps(set: &ChangeSet, state: &State, author: &str, verified: Option<bool
     let stage = state.stage;
     let validation = state.validation.as_ref().map(|(_, run)| run);
     let deployment = state.deployment.as_ref().map(|(_, run)| run).filter(|run| run.draft == set.draft);
-    let green = validation
-        .is_some_and(|run| run.state == RunState::Succeeded && run.draft == set.draft && stage != Stage::Expired);
+    let green = validation.is_some_and(|run| {
+        run.state == RunState::Succeeded && run.draft == set.draft && stage != Stage::Expired
+    });
     let deployed = stage == Stage::Deployed;
     let step = |title, detail: String, mark, current| Step { title, detail, mark, current };
     [
         step("Proposed", format!("{} by {author}", shown(set.created)), "ok", false),
         match stage {
-            Stage::ValidationFailed => step(
-                "Validation failed",
-                validation.map(failed).unwrap_or_default(),
-                "bad",
-                true,
-            ),
+            Stage::ValidationFailed => {
+                step("Validation failed", validation.map(failed).unwrap_or_default(), "bad", true)
+            }
             Stage::Validating => step("Validating", validation.map(progress).unwrap_or_default(), "", true),
             Stage::Outdated => step("Validate", "Edited since the last one".into(), "", true),
             Stage::Expired => step("Validate", "The last one is older than 10 days".into(), "", true),
@@ -236,7 +230,8 @@ mod tests {
 
     #[test]
     fn a_stack_names_the_line_of_the_test_class() {
-        let stack = "Class.RenewalService.run: line 9, column 1\nClass.RenewalServiceTest.works: line 41, column 5";
+        let stack =
+            "Class.RenewalService.run: line 9, column 1\nClass.RenewalServiceTest.works: line 41, column 5";
         assert_eq!(line_in(stack, "RenewalServiceTest"), Some(41));
         assert_eq!(line_in(stack, "Renewal"), None);
         assert_eq!(line_in("", "A"), None);

@@ -4,8 +4,8 @@ use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
 use super::records::{self, ORGS, Org, OrgKind};
-use crate::store::{Read as _, StoreError};
 use crate::store::audit::Action;
+use crate::store::{Read as _, StoreError};
 use crate::web::page::see_other;
 use crate::web::{PostForm, Problem};
 use crate::workspace::Admin;
@@ -32,8 +32,7 @@ pub enum DeployPolicy {
 
 impl DeployPolicy {
     /// From the strictest.
-    pub const ALL: [Self; 5] =
-        [Self::Off, Self::ValidateOnly, Self::Members, Self::Admins, Self::FourEyes];
+    pub const ALL: [Self; 5] = [Self::Off, Self::ValidateOnly, Self::Members, Self::Admins, Self::FourEyes];
 
     /// Its name in forms.
     pub const fn name(self) -> &'static str {

@@ -202,9 +202,7 @@ fn visible(text: &str) -> String {
     if !text.chars().any(hides) {
         return text.to_owned();
     }
-    text.chars()
-        .map(|c| if hides(c) { format!("⟨U+{:04X}⟩", u32::from(c)) } else { c.to_string() })
-        .collect()
+    text.chars().map(|c| if hides(c) { format!("⟨U+{:04X}⟩", u32::from(c)) } else { c.to_string() }).collect()
 }
 
 /// Which lines are near a change or a remark.
@@ -253,7 +251,10 @@ mod tests {
         let drawn = drawn(&diff);
         assert_eq!(drawn[0], "@3");
         assert_eq!(drawn.len(), 9, "{drawn:?}");
-        assert!(drawn.contains(&"−line [6]".to_owned()) && drawn.contains(&"+line [six]".to_owned()), "{drawn:?}");
+        assert!(
+            drawn.contains(&"−line [6]".to_owned()) && drawn.contains(&"+line [six]".to_owned()),
+            "{drawn:?}"
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod audit;
 mod bit_flips;
 mod boundaries;
 mod browser;
+mod deployments;
 mod harness;
 mod headers;
 mod insights;
