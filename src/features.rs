@@ -1,8 +1,11 @@
 //! THE list: every feature with its routes, tables and jobs. Coverage tests derive from it.
 
+use std::sync::Arc;
+
 use actix_web::web;
 
-use crate::jobs::Kind;
+use crate::ids::OrgId;
+use crate::jobs::{JobContext, JobError, Kind};
 use crate::orgs::{self, Orgs};
 use crate::web::Problem;
 use crate::web::page::{NavItem, NavOrg, Navigation};
@@ -137,8 +140,18 @@ pub fn jobs(orgs: &Orgs) -> Vec<Kind> {
     let mut kinds = orgs.jobs();
     kinds.extend(deployments::jobs(orgs));
     kinds.push(Kind::new(orgs::SYNCED, insights::analyse));
-    kinds.push(Kind::new(orgs::FORGOTTEN, insights::forget));
+    kinds.push(Kind::new(orgs::FORGOTTEN, forgotten));
     kinds
+}
+
+/// Every slice removes what it keeps of an org that was disconnected.
+async fn forgotten(job: JobContext) -> Result<(), JobError> {
+    let id: OrgId =
+        serde_json::from_value(job.args["org"].clone()).map_err(|e| JobError::Fail(e.to_string()))?;
+    let (ws, _) = job.split();
+    let ws = Arc::new(ws);
+    insights::forget(&ws, id).await?;
+    deployments::forget(&ws, id).await
 }
 
 /// The sidebar of a workspace; `current` is the path of the open entry below `/w/{slug}/`.

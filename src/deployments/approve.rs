@@ -156,6 +156,11 @@ pub fn approval(read: &impl Read, id: ChangeSetId) -> Result<Option<Approval>, S
     read.get(&APPROVALS, &id)
 }
 
+/// Forgets the approval of a change set that goes.
+pub(super) fn forget(tx: &mut Change<'_>, id: ChangeSetId) -> Result<(), StoreError> {
+    tx.remove(&APPROVALS, &id).map(|_| ())
+}
+
 /// Checks, inside the change that makes a deployment, that it may be made, and uses the approval up.
 /// Answers the validation that it is made from.
 pub(super) fn use_up(

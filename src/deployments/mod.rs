@@ -7,6 +7,7 @@ mod approve_page;
 mod change_page;
 mod checks;
 mod edit_page;
+mod forget;
 mod package;
 mod pages;
 mod present;
@@ -18,6 +19,7 @@ mod view;
 mod watch;
 
 pub use approve::{Approval, Approved, approval, approve, may_approve, may_release, standing};
+pub use forget::forget;
 pub use pages::waiting;
 pub use propose::{
     EditError, NewChangeSet, Proposed, ProposedFile, discard, edit, list_topic, propose, roll_back,

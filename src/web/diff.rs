@@ -106,10 +106,12 @@ pub fn unified(before: &str, after: &str, language: Language, remarks: &[Remark]
             diff.cut = true;
             break;
         }
-        if hidden {
-            diff.rows.push(Row::Gap(line.new.or(line.old).unwrap_or(1)));
-            hidden = false;
+        // A hunk at the very top needs no head.
+        let first = line.new.or(line.old).unwrap_or(1);
+        if hidden && first > 1 {
+            diff.rows.push(Row::Gap(first));
         }
+        hidden = false;
         let number = line.new;
         diff.rows.push(Row::Line(line));
         let remarks = number.and_then(|n| about.get(&n));
@@ -270,7 +272,7 @@ mod tests {
     fn a_remark_past_the_end_stands_at_the_end_and_one_without_a_line_on_top() {
         let remark = |line| Remark { line, text: format!("r{line}"), warning: false };
         let drawn = drawn(&unified("", "a\nb\n", Language::Plain, &[remark(9), remark(0)]));
-        assert_eq!(drawn, ["!r0", "@1", "+a", "+b", "!r9"]);
+        assert_eq!(drawn, ["!r0", "+a", "+b", "!r9"]);
     }
 
     #[test]

@@ -8,19 +8,19 @@ use vynos::sim::salesforce::Consent;
 use crate::harness::{Answer, Client};
 use crate::orgs::{Rig, rig};
 
-const BASE: &str = "/w/halden-energy/o/production/deployments";
-const GREETER: &str = "public with sharing class Greeter {\n    public static String greet(String name) {\n        return 'Hello ' + name;\n    }\n}\n";
-const TEST: &str = "@IsTest\nprivate class GreeterTest {\n    @IsTest\n    static void greets() {\n        Assert.areEqual('Hello Ada', Greeter.greet('Ada'));\n    }\n}\n";
+pub const BASE: &str = "/w/halden-energy/o/production/deployments";
+pub const GREETER: &str = "public with sharing class Greeter {\n    public static String greet(String name) {\n        return 'Hello ' + name;\n    }\n}\n";
+pub const TEST: &str = "@IsTest\nprivate class GreeterTest {\n    @IsTest\n    static void greets() {\n        Assert.areEqual('Hello Ada', Greeter.greet('Ada'));\n    }\n}\n";
 
 /// A rig whose org is synced, with a token that may do everything a token may.
-struct Bench {
-    rig: Rig,
+pub struct Bench {
+    pub rig: Rig,
     token: String,
     org: String,
 }
 
 impl Bench {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let rig = rig(Consent::Auto).await;
         rig.connect().await;
         rig.synced().await;
@@ -50,7 +50,7 @@ impl Bench {
         serde_json::from_str(&answer.body).unwrap()
     }
 
-    async fn drafted(&self, files: &[(&str, &str)]) -> String {
+    pub async fn drafted(&self, files: &[(&str, &str)]) -> String {
         let files: Vec<Value> =
             files.iter().map(|(path, content)| json!({ "path": path, "content": content })).collect();
         let body = json!({ "org": self.org, "title": "Greet people", "files": files });
@@ -58,7 +58,7 @@ impl Bench {
     }
 
     /// Waits until a run has ended and answers the change set.
-    async fn settled(&self, id: &str) -> Value {
+    pub async fn settled(&self, id: &str) -> Value {
         for _ in 0..1_500 {
             let set = self.json("GET", &format!("/{id}"), Value::Null).await;
             if !matches!(set["status"].as_str(), Some("validating" | "deploying")) {
@@ -69,7 +69,7 @@ impl Bench {
         panic!("the run never ended");
     }
 
-    async fn validated(&self, id: &str) -> Value {
+    pub async fn validated(&self, id: &str) -> Value {
         assert_eq!(self.ada().post(&format!("{BASE}/{id}/validate"), &[]).await.status, 303);
         self.settled(id).await
     }

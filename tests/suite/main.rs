@@ -14,6 +14,7 @@ mod bit_flips;
 mod boundaries;
 mod browser;
 mod deployments;
+mod deployments_pages;
 mod harness;
 mod headers;
 mod insights;
