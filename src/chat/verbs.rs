@@ -75,11 +75,11 @@ impl Chat {
                 (ConversationId::new(clock, random), row)
             }
         };
-        let question = MessageId::new(clock, random);
+        let question = next(ws, newest(ws, id)?);
         let asked = Asked {
             conversation: id,
             question,
-            answer: after(ws, question),
+            answer: next(ws, Some(question)),
             turn: TurnId::new(clock, random),
         };
         let cause = JobCause::of(ws);
@@ -102,7 +102,7 @@ impl Chat {
         let last = rows.into_iter().find(|(_, message)| message.role == Role::User);
         let Some(((_, question), _)) = last else { return Err(Problem::NotFound) };
         let (clock, random) = (ws.clock(), ws.random());
-        let (answer, turn) = (MessageId::new(clock, random), TurnId::new(clock, random));
+        let (answer, turn) = (next(ws, newest(ws, id)?), TurnId::new(clock, random));
         let asked = Asked { conversation: id, question, answer, turn };
         let (cause, now) = (JobCause::of(ws), clock.now());
         ws.change(Action::QuestionAsked, id, move |tx| {
@@ -244,13 +244,16 @@ fn begin(tx: &mut Change<'_>, cause: &JobCause, asked: Asked, now: jiff::Timesta
     Ok(())
 }
 
-/// An id that sorts behind `id`, also when both are made in the same millisecond.
-fn after(ws: &Member, id: MessageId) -> MessageId {
+fn newest(ws: &Member, id: ConversationId) -> Result<Option<MessageId>, StoreError> {
+    let last = ws.read()?.scan(&MESSAGES).under(&id).reverse().limit(1).rows()?;
+    Ok(last.into_iter().next().map(|((_, id), _)| id))
+}
+
+/// An id that sorts behind the one before, also when both are made in the same millisecond.
+fn next(ws: &Member, before: Option<MessageId>) -> MessageId {
     let next = MessageId::new(ws.clock(), ws.random());
-    if next > id {
-        return next;
-    }
-    let mut bytes = *id.bytes();
+    let Some(before) = before.filter(|before| next <= *before) else { return next };
+    let mut bytes = *before.bytes();
     for byte in bytes.iter_mut().rev() {
         *byte = byte.wrapping_add(1);
         if *byte != 0 {

@@ -13,6 +13,7 @@ mod audit;
 mod bit_flips;
 mod boundaries;
 mod browser;
+mod chat_pages;
 mod harness;
 mod headers;
 mod insights;

@@ -146,7 +146,7 @@ fn said(
         !fits
     })?;
     Ok(match shown {
-        Some(text) => Some(snippet(words, &text, None, SNIPPET)),
+        Some(text) => Some(snippet(words, &text.replace("**", "").replace('`', ""), None, SNIPPET)),
         None if titled => Some(Vec::new()),
         None => None,
     })

@@ -137,7 +137,9 @@ pub fn call(scope: &Scope, name: &str, input: Map<String, Value>) -> Result<Brou
 impl Brought {
     /// The result as the model reads it; never longer than a tool may be.
     pub fn text(&self) -> String {
-        let text = json!({ "trust": "untrusted data of the org", "result": self.json }).to_string();
+        let mut json = self.json.clone();
+        json["trust"] = "untrusted".into();
+        let text = json.to_string();
         if text.len() <= LONGEST * 2 {
             return text;
         }
