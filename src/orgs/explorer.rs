@@ -6,13 +6,13 @@ use std::collections::HashSet;
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
-use similar::{ChangeTag, TextDiff};
 
 use super::pages::{KINDS, shown};
 use super::records::{self, COMPONENTS, Component, ComponentKey, HISTORY, SOURCES};
 use super::search::search;
 use crate::apex::{Language, Span, highlight};
 use crate::store::Read as _;
+use crate::web::diff::{self, Diff};
 use crate::web::{Crumb, Me, Problem, Shell, Web, page};
 use crate::workspace::Viewer;
 
@@ -145,12 +145,6 @@ struct HistoryRow {
     by: String,
 }
 
-struct DiffLine {
-    sign: &'static str,
-    class: &'static str,
-    text: String,
-}
-
 #[derive(Template)]
 #[template(path = "orgs/component.html")]
 struct ComponentPage {
@@ -166,7 +160,7 @@ struct ComponentPage {
     cut: bool,
     history: Vec<HistoryRow>,
     diff_of: Option<u64>,
-    diff: Vec<DiffLine>,
+    diff: Diff,
 }
 
 async fn component(
@@ -188,10 +182,10 @@ async fn component(
     let source = read.get(&SOURCES, &key)?.unwrap_or_default();
     let version =
         |n: u64| versions.iter().find(|((_, number), _)| *number == n).and_then(|(_, v)| v.source.as_deref());
-    let diff = match query.v {
-        Some(n) => diff(version(n.saturating_sub(1)).unwrap_or_default(), version(n).unwrap_or_default()),
-        None => Vec::new(),
-    };
+    let compared = query.v.map(|n| {
+        let of = |n: u64| version(n).unwrap_or_default().to_owned();
+        (of(n.saturating_sub(1)), of(n))
+    });
     let history = versions.iter().map(|((_, number), v)| HistoryRow {
         number: *number,
         change: v.change.label(),
@@ -202,7 +196,11 @@ async fn component(
     drop(read);
     let language = Language::of_path(component.as_ref().map_or("", |c| c.file.as_str()));
     let cut = source.lines().count() > LINES;
-    let lines = web::block(move || highlight(&source, language)).await?;
+    let (lines, diff) = web::block(move || {
+        let diff = compared.map(|(before, after)| diff::unified(&before, &after, language, &[]));
+        (highlight(&source, language), diff.unwrap_or_default())
+    })
+    .await?;
     let lines = lines.into_iter().take(LINES).map(|line| line.0).collect();
     let slug = ws.row().slug.clone();
     let shell = Shell::workspace(&web, &me, &ws, &name, &format!("o/{}/metadata", org.slug))?;
@@ -225,27 +223,4 @@ async fn component(
         name,
         component,
     })
-}
-
-/// A unified diff with three lines around each change.
-fn diff(before: &str, after: &str) -> Vec<DiffLine> {
-    let diff = TextDiff::from_lines(before, after);
-    let mut lines = Vec::new();
-    for (n, group) in diff.grouped_ops(3).iter().enumerate() {
-        if n > 0 {
-            lines.push(DiffLine { sign: "", class: "h", text: "…".into() });
-        }
-        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
-            let (sign, class) = match change.tag() {
-                ChangeTag::Delete => ("−", "d"),
-                ChangeTag::Equal => ("", ""),
-                ChangeTag::Insert => ("+", "a"),
-            };
-            lines.push(DiffLine { sign, class, text: change.value().trim_end_matches('\n').to_owned() });
-        }
-        if lines.len() > LINES {
-            break;
-        }
-    }
-    lines
 }

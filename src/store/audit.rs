@@ -68,15 +68,24 @@ macro_rules! actions {
 
 actions! {
     AccountChanged "account.changed"
+    ChangeSetDiscarded "change_set.discarded"
+    ChangeSetEdited "change_set.edited"
+    ChangeSetProposed "change_set.proposed"
     ConversationChanged "conversation.changed"
     ConversationDeleted "conversation.deleted"
+    DeploymentApproved "deployment.approved"
+    DeploymentCancelled "deployment.cancelled"
+    DeploymentEnded "deployment.ended"
+    DeploymentReleased "deployment.released"
+    DeploymentSubmitted "deployment.submitted"
     FindingsUpdated "findings.updated"
-    InstanceSettingsChanged "instance.settings_changed"
     InstanceSetUp "instance.set_up"
+    InstanceSettingsChanged "instance.settings_changed"
     JobFinished "job.finished"
     ModelChanged "model.changed"
     OrgConnected "org.connected"
     OrgConnectionStarted "org.connection_started"
+    OrgDeployPolicyChanged "org.deploy_policy_changed"
     OrgDisconnected "org.disconnected"
     OrgIndexed "org.indexed"
     OrgSignedOut "org.signed_out"
@@ -90,6 +99,7 @@ actions! {
     TokenCreated "token.created"
     TokenRevoked "token.revoked"
     ValidationAllowed "validation.allowed"
+    ValidationRequested "validation.requested"
     WorkspaceCreated "workspace.created"
 }
 

@@ -14,6 +14,8 @@ mod bit_flips;
 mod boundaries;
 mod browser;
 mod chat_pages;
+mod deployments;
+mod deployments_pages;
 mod harness;
 mod headers;
 mod insights;

@@ -8,6 +8,7 @@ use rust_embed::RustEmbed;
 use serde_json::{Value, json};
 
 use super::API_VERSION;
+use super::kinds::{self, Kind};
 use super::state::{Component, Faults, Org, Row, checksum, rest_time};
 use crate::clock::Clock;
 
@@ -25,15 +26,6 @@ const USERS: [(&str, &str); 5] = [
 
 const INDUSTRIES: [&str; 4] = ["Energy", "Retail", "Manufacturing", "Public sector"];
 
-/// Folder, ending, type, key prefix, whether a `-meta.xml` goes with it.
-pub const TYPES: [(&str, &str, &str, &str, bool); 5] = [
-    ("classes", "cls", "ApexClass", "01p", true),
-    ("flows", "flow", "Flow", "301", false),
-    ("objects", "object", "CustomObject", "01I", false),
-    ("permissionsets", "permissionset", "PermissionSet", "0PS", false),
-    ("triggers", "trigger", "ApexTrigger", "01q", true),
-];
-
 pub fn load(clock: &Clock, production: bool) -> std::io::Result<Org> {
     let mut org = Org {
         id: format!("00D000000000001{}", checksum("00D000000000001")),
@@ -47,48 +39,53 @@ pub fn load(clock: &Clock, production: bool) -> std::io::Result<Org> {
         ended_refresh_tokens: HashSet::new(),
         codes: HashMap::new(),
         retrieves: HashMap::new(),
+        deploys: Vec::new(),
         locators: VecDeque::new(),
         calls: 0,
         serial: 100,
         faults: Faults::default(),
     };
-    let mut paths: Vec<_> = Files::iter().collect();
-    paths.sort();
-    for (n, path) in paths.iter().enumerate() {
-        let Some((folder, file)) = path.split_once('/') else { continue };
-        let Some((_, ending, kind, prefix, has_meta)) = TYPES.iter().find(|t| t.0 == folder) else {
-            continue;
-        };
-        let Some(name) = file.strip_suffix(&format!(".{ending}")) else { continue };
-        let Some(data) = Files::get(path) else { continue };
-        let source = String::from_utf8(data.data.into_owned()).map_err(std::io::Error::other)?;
+    let mut files = BTreeMap::new();
+    for path in Files::iter() {
+        let Some(data) = Files::get(&path) else { continue };
+        let text = String::from_utf8(data.data.into_owned()).map_err(std::io::Error::other)?;
+        files.insert(path.to_string(), text);
+    }
+    place(&mut org, files, clock.now());
+    fill_rows(&mut org, clock.now());
+    Ok(org)
+}
+
+/// Puts files in the layout of the Metadata API into the org. What is no component is left out.
+fn place(org: &mut Org, files: BTreeMap<String, String>, now: Timestamp) {
+    for (n, (_, part)) in kinds::assemble(files).into_iter().enumerate() {
         // Spread over two years, so that pages and filters have something to show.
-        let modified = ago(clock.now(), (n as i64 * 37) % 730);
-        let id = org.new_id(prefix);
-        let meta = has_meta.then(|| meta(kind));
+        let modified = ago(now, (n as i64 * 37) % 730);
+        let id = org.new_id(part.kind.prefix);
         let component = Component {
             id,
-            file: path.to_string(),
-            source,
-            meta,
+            meta: part.meta.or_else(|| part.kind.meta.then(|| meta(part.kind))),
+            file: part.file,
+            source: part.source,
+            extra: part.extra,
             created: ago(modified, 90),
             modified,
             modified_by: n % 4,
         };
-        org.components.insert((kind.to_string(), name.to_owned()), component);
+        org.components.insert((part.kind.name.to_owned(), part.name), component);
     }
-    fill_rows(&mut org, clock.now());
-    Ok(org)
 }
 
 fn ago(now: Timestamp, days: i64) -> Timestamp {
     now.checked_sub(SignedDuration::from_hours(24 * days)).unwrap_or(now)
 }
 
-fn meta(kind: &str) -> String {
+fn meta(kind: &Kind) -> String {
+    let state = if kind.bundle { "<isExposed>true</isExposed>" } else { "<status>Active</status>" };
+    let kind = kind.name;
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{kind} xmlns=\"http://soap.sforce.com/2006/04/metadata\">\n    \
-         <apiVersion>{API_VERSION}</apiVersion>\n    <status>Active</status>\n</{kind}>\n"
+         <apiVersion>{API_VERSION}</apiVersion>\n    {state}\n</{kind}>\n"
     )
 }
 

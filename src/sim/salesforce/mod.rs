@@ -1,7 +1,9 @@
 //! The simulated org. `state` is what it holds, `fixture` what it holds at first, `oauth` signing in, `rest`
-//! the data and Tooling API, `soql` their queries, `soap` the Metadata API.
+//! the data and Tooling API, `soql` their queries, `soap` the Metadata API, `deploy` its deploys, `kinds` its types.
 
+mod deploy;
 mod fixture;
+mod kinds;
 mod oauth;
 mod rest;
 mod soap;
@@ -95,6 +97,7 @@ pub async fn start(options: Options) -> std::io::Result<SimulatedOrg> {
             .app_data(web::PayloadConfig::new(60 << 20))
             .configure(oauth::routes)
             .configure(soap::routes)
+            .configure(deploy::routes::routes)
             .configure(rest::routes)
     })
     .workers(1)

@@ -26,7 +26,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         }));
 }
 
-fn error(status: u16, code: &str, message: &str) -> HttpResponse {
+pub fn error(status: u16, code: &str, message: &str) -> HttpResponse {
     let status =
         actix_web::http::StatusCode::from_u16(status).unwrap_or(actix_web::http::StatusCode::BAD_REQUEST);
     HttpResponse::build(status).json(json!([{ "message": message, "errorCode": code }]))
@@ -56,7 +56,7 @@ pub fn counted(sim: &Sim, request: &HttpRequest) -> Result<(), HttpResponse> {
     Ok(())
 }
 
-fn good(org: &Org, body: &Value) -> HttpResponse {
+pub fn good(org: &Org, body: &Value) -> HttpResponse {
     let used = DAILY_CALLS - org.remaining_calls();
     HttpResponse::Ok()
         .insert_header(("Sforce-Limit-Info", format!("api-usage={used}/{DAILY_CALLS}")))

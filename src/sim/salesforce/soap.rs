@@ -9,9 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use roxmltree::{Document, Node};
 use zip::write::SimpleFileOptions;
 
-use super::fixture::{TYPES, user_id};
+use super::fixture::user_id;
+use super::kinds::{KINDS, kind};
 use super::state::{Component, Org, Retrieve};
-use super::{API_VERSION, Sim};
+use super::{API_VERSION, Sim, deploy};
 
 const NAMESPACE: &str = "http://soap.sforce.com/2006/04/metadata";
 
@@ -19,7 +20,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config.route("/services/Soap/m/{version}", web::post().to(call));
 }
 
-fn fault(code: &str, message: &str) -> HttpResponse {
+pub fn fault(code: &str, message: &str) -> HttpResponse {
     HttpResponse::InternalServerError().content_type("text/xml;charset=UTF-8").body(format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><soapenv:Envelope xmlns:soapenv=\"http://schemas.xmlsoap.org/soap/envelope/\" \
          xmlns:sf=\"{NAMESPACE}\"><soapenv:Body><soapenv:Fault><faultcode>sf:{code}</faultcode><faultstring>{code}: {}\
@@ -28,7 +29,7 @@ fn fault(code: &str, message: &str) -> HttpResponse {
     ))
 }
 
-fn answer(operation: &str, result: &str) -> HttpResponse {
+pub fn answer(operation: &str, result: &str) -> HttpResponse {
     HttpResponse::Ok().content_type("text/xml;charset=UTF-8").body(format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><soapenv:Envelope xmlns:soapenv=\"http://schemas.xmlsoap.org/soap/envelope/\">\
          <soapenv:Body><{operation}Response xmlns=\"{NAMESPACE}\">{result}</{operation}Response></soapenv:Body></soapenv:Envelope>"
@@ -39,11 +40,11 @@ pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-fn child<'a>(node: Node<'a, 'a>, name: &str) -> Option<Node<'a, 'a>> {
+pub fn child<'a>(node: Node<'a, 'a>, name: &str) -> Option<Node<'a, 'a>> {
     node.children().find(|n| n.tag_name().name() == name)
 }
 
-fn value(node: Node<'_, '_>, name: &str) -> String {
+pub fn value(node: Node<'_, '_>, name: &str) -> String {
     node.descendants()
         .find(|n| n.tag_name().name() == name)
         .and_then(|n| n.text())
@@ -80,17 +81,22 @@ async fn call(sim: web::Data<Sim>, body: web::Bytes) -> HttpResponse {
         "describeMetadata" => describe(),
         "listMetadata" => list(&org, operation),
         "retrieve" => retrieve(&mut org, operation),
-        other => fault("INVALID_OPERATION", &format!("unknown operation {other}")),
+        other => deploy::routes::soap(&mut org, sim.0.clock.now(), operation)
+            .unwrap_or_else(|| fault("INVALID_OPERATION", &format!("unknown operation {other}"))),
     }
 }
 
 fn describe() -> HttpResponse {
-    let objects: String = TYPES
+    let objects: String = KINDS
         .iter()
-        .map(|(folder, ending, kind, _, meta)| {
+        .map(|k| {
+            let suffix = if k.bundle { String::new() } else { format!("<suffix>{}</suffix>", k.ending) };
             format!(
-                "<metadataObjects><directoryName>{folder}</directoryName><inFolder>false</inFolder><metaFile>{meta}</metaFile>\
-                 <suffix>{ending}</suffix><xmlName>{kind}</xmlName></metadataObjects>"
+                "<metadataObjects><directoryName>{}</directoryName><inFolder>false</inFolder><metaFile>{}</metaFile>\
+                 {suffix}<xmlName>{}</xmlName></metadataObjects>",
+                k.folder,
+                k.meta && !k.bundle,
+                k.name
             )
         })
         .collect();
@@ -122,7 +128,7 @@ fn list(org: &Org, operation: Node<'_, '_>) -> HttpResponse {
     let mut result = String::new();
     for query in queries {
         let wanted = value(query, "type");
-        if !TYPES.iter().any(|t| t.2 == wanted) {
+        if kind(&wanted).is_none() {
             return fault("INVALID_TYPE", &format!("Unknown type:{wanted}"));
         }
         for ((kind, name), component) in org.components.iter().filter(|((kind, _), _)| *kind == wanted) {
@@ -138,7 +144,7 @@ fn retrieve(org: &mut Org, operation: Node<'_, '_>) -> HttpResponse {
         let members = types.children().filter(|n| n.tag_name().name() == "members").filter_map(|n| n.text());
         wanted.push((value(types, "name"), members.map(|m| m.trim().to_owned()).collect()));
     }
-    if let Some((unknown, _)) = wanted.iter().find(|(kind, _)| !TYPES.iter().any(|t| t.2 == kind)) {
+    if let Some((unknown, _)) = wanted.iter().find(|(name, _)| kind(name).is_none()) {
         return fault("INVALID_TYPE", &format!("Unknown type:{unknown}"));
     }
     let id = org.new_id("09S");
@@ -201,6 +207,10 @@ fn pack(org: &Org, wanted: &[(String, Vec<String>)]) -> std::io::Result<(Vec<u8>
             if let Some(meta) = &component.meta {
                 zip.start_file(format!("unpackaged/{}-meta.xml", component.file), options)?;
                 zip.write_all(meta.as_bytes())?;
+            }
+            for (path, text) in &component.extra {
+                zip.start_file(format!("unpackaged/{path}"), options)?;
+                zip.write_all(text.as_bytes())?;
             }
             names.push_str(&format!("<members>{name}</members>"));
             files.push_str(&format!(

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::deploy::Deploy;
+
 /// A row as REST answers show it.
 pub type Row = Map<String, Value>;
 
@@ -18,6 +20,8 @@ pub struct Component {
     pub source: String,
     /// The `-meta.xml` beside it, for types that have one.
     pub meta: Option<String>,
+    /// The other files of a bundle by their paths.
+    pub extra: BTreeMap<String, String>,
     pub created: Timestamp,
     pub modified: Timestamp,
     /// Index into `users`.
@@ -35,6 +39,8 @@ pub struct Faults {
     pub rotate_refresh: bool,
     /// A retrieve stays in progress for this many polls.
     pub slow_retrieve: u32,
+    /// A deploy stays in progress for this many polls more.
+    pub slow_deploy: u32,
 }
 
 /// An authorization code, waiting to be redeemed once.
@@ -65,6 +71,8 @@ pub struct Org {
     pub ended_refresh_tokens: HashSet<String>,
     pub codes: HashMap<String, Code>,
     pub retrieves: HashMap<String, Retrieve>,
+    /// Oldest first: one runs, the others wait.
+    pub deploys: Vec<Deploy>,
     pub locators: VecDeque<(String, Value, Vec<Row>)>,
     pub calls: u64,
     pub serial: u64,

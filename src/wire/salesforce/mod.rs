@@ -1,6 +1,8 @@
 //! Salesforce: `oauth` signing in, `session` an org's API with one refresh in flight, `rest` typed endpoints,
-//! `soap` the Metadata API, `zip` its archives. Formats: the REST, Tooling and Metadata API developer guides.
+//! `soap` the Metadata API, `deploy` its deploys, `zip` its archives. Formats: the REST, Tooling and Metadata
+//! API developer guides.
 
+pub mod deploy;
 pub mod oauth;
 pub mod rest;
 pub mod session;
@@ -15,6 +17,12 @@ pub const API_VERSION: &str = "66.0";
 /// What Salesforce answered instead of what was wanted. Texts say what happened and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum SalesforceError {
+    /// It was sent and may have happened.
+    #[error(
+        "it was sent, but Salesforce's answer was lost ({0}). It may be running in the org: look at Deployment Status \
+         in its Setup before you start it again"
+    )]
+    AnswerLost(String),
     /// Wrong client id, secret or callback in the External Client App.
     #[error(
         "Salesforce refused the client app: {0}. Check client id, secret and callback of the External Client App"

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::SalesforceError;
-use crate::egress::{Cause, Gate, Request, Response};
+use crate::egress::{Cause, EgressError, Gate, Request, Response};
 use crate::seal::Secret;
 
 /// Gets a new access token. It must have stored a rotated refresh token before it answers.
@@ -33,6 +33,10 @@ pub(super) trait Call: Sync {
     fn request(&self, token: &Secret) -> Request;
     /// Whether this answer says that the token has ended.
     fn is_expired(&self, status: u16, body: &[u8]) -> bool;
+    /// What it means when no answer came.
+    fn unanswered(&self, error: EgressError) -> SalesforceError {
+        SalesforceError::Outside(error)
+    }
 }
 
 impl Session {
@@ -75,9 +79,11 @@ impl Session {
         limit: usize,
     ) -> Result<(u16, Vec<u8>), SalesforceError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let answer: Response = self.gate.send(&self.cause, call.request(token)).await?;
+        let sent = self.gate.send(&self.cause, call.request(token)).await;
+        let answer: Response = sent.map_err(|error| call.unanswered(error))?;
         let status = answer.status;
-        Ok((status, answer.bytes(limit).await?))
+        let body = answer.bytes(limit).await.map_err(|error| call.unanswered(error))?;
+        Ok((status, body))
     }
 
     /// One refresh in flight: whoever waited finds that the token has changed already.

@@ -1,0 +1,112 @@
+//! Names of Apex's own types, its namespaces and Salesforce's standard objects, lower case: what a source may
+//! name without the org holding it.
+
+/// Types of the System namespace and others that are written without one, and namespaces.
+const TYPES: &str = "
+aggregateresult answers apexpages approval assert asyncinfo asyncoptions auraenabled auth batchable batchablecontext
+blob boolean businesshours cache calloutexception canvas cases chatteranswers collator comparable comparator
+component compression connectapi context continuation contentsharing cookie crypto currency custommetadata database
+datacloud dataobjects datasource dataweave date datetime decimal dml dom domain domaincreator domainparser
+domaintype double dynamicpicklist dmlexception emailexception emailmessages encodingutil enum eventbus exception
+externalservice externalserviceexception finalizer finalizercontext finalizercontext flexqueue flow flowtesting
+formula formulaeval formularecalcresult functions handledexception hidden http httpcalloutmock httprequest
+httpresponse id ideas illegalargumentexception industriesdigitallending installcontext installhandler integer
+invalidheaderexception invalidparametervalueexception invocable iterable iterator ivariables json jsonexception
+jsongenerator jsonparser jsontoken kbmanagement label limitexception limits list listexception logginglevel long
+lxscheduler map matchrecord math messaging metadata multistaticresourcecalloutmock multistaticresourcecalloutmock
+mathexception namedcredential network noaccessexception nodataexception nosuchelementexception nullpointerexception
+object objectlist onetimejobs orglimit orglimits package page pagereference parentjobresult pattern matcher
+picklistentry platformcache process queryexception queryjob queueable queueablecontext queueabletemplate
+queueableduplicatesignature quickaction reports request requestreason restcontext restrequest restresponse richmessaging
+quiddity resetpasswordresult savepoint schedulable schedulablecontext schema sandboxcontext sandboxpostcopy search
+securityexception selectoption serializationexception set sfc sfdc_checkout site slack sobject sobjectaccessdecision
+sobjectexception sobjectfield sobjecttype staticresourcecalloutmock string stringexception stubprovider
+staticresourcecalloutmock successresponse support system systemswitch tcpexception territorymgmt test
+test testasyncinfo time timezone transactionfinalizer trigger triggeroperation txnsecurity type typeexception
+uninstallcontext uninstallhandler url usermanagement userprovisioning userinfo uuid validationexception vardump
+variablevalue version visualeditor visualforceexception void webservicecallout webservicemock wave xmlexception
+xmlnodetype xmlstreamreader xmlstreamwriter xmltag accesslevel accesstype applauncher apex batchapexerrorevent
+childrelationship commercebuygrp commerceextension commerceorders commercepayments commercetax convertedlead
+childrelationship datacategory deletedresult deleteresult describedatacategorygroupresult describefieldresult
+describesobjectresult describeiconresult describecolorresult describetabresult describetabsetresult displaytype
+dmloptions emptyrecyclebinresult error errors fieldset fieldsetmember fielddescribeoptions getdeletedresult
+getupdatedresult handler inboundemail inboundemailhandler inboundemailresult inboundenvelope leadconvert
+leadconvertresult mergeresult plugin plugindescriberesult pluginrequest pluginresult querylocator
+querylocatoriterator recordtypeinfo saveresult sendemailresult singleemailmessage massemailmessage
+soaptype sobjectdescribeoptions stateful allowscallouts statuscode undeleteresult upsertresult publishcallback
+publishfailurecallback publishsuccesscallback eventpublishfailurecallback eventpublishsuccesscallback
+duplicateresult datasourceutil retryableexception invalidreadonlydefinition limitallocation picklistvalue
+sqlexception unexpectedexception asyncexception bigobjectexception duplicatemessageexception
+finalexception invaliduserinputexception requiredfeaturemissingexception toolkitexception noexception
+restexception procedureexception rolluptopicexception fatalcursorexception transientcursorexception
+cursor paginationcursor accessdeniedexception licenseexception flowexception
+";
+
+/// Standard objects.
+const OBJECTS: &str = "
+account accountbrand accountcontactrelation accountcontactrole accountpartner accountshare accountteammember
+accounthistory accountfeed actionlinkgrouptemplate actionlinktemplate activityhistory actionplan additionalnumber
+address agentwork announcement apexclass apexcomponent apexemailnotification apexlog apexpage apextestqueueitem
+apextestresult apextestrunresult apextestsuite apextrigger appdefinition appmenuitem asset assetrelationship
+asyncapexjob attachedcontentdocument attachment authconfig authprovider authsession batchjob branchunit
+businessprocess businesshours calendar calendarview callcenter campaign campaignmember campaignmemberstatus
+campaignshare case casearticle casecomment casecontactrole casehistory caseshare casesolution casestatus
+caseteammember caseteamrole caseteamtemplate categorynode chatteractivity chatterextension clientbrowser
+collaborationgroup collaborationgroupmember collaborationgroupmemberrequest collaborationinvitation
+combinedattachment connectedapplication contact contactpointaddress contactpointemail contactpointphone
+contactrequest contactshare contentasset contentbody contentdistribution contentdistributionview contentdocument
+contentdocumentlink contentfolder contentfolderlink contentfoldermember contentnotification contentversion
+contentworkspace contentworkspacedoc contentworkspacemember contract contractcontactrole contracthistory
+contractlineitem contractstatus conversation corswhitelistentry cronjobdetail crontrigger csptrustedsite
+currencytype customapplication customnotificationtype custompermission customobjectuserlicensemetrics dashboard
+dashboardcomponent dataassessmentfieldmetric datacloudcompany datacloudcontact datedconversionrate digitalsignature
+directmessage document documentattachmentmap domain domainsite duplicaterecorditem duplicaterecordset duplicaterule
+emaildomainkey emailmessage emailmessagerelation emailservicesaddress emailservicesfunction emailstatus
+emailtemplate entitlement entitlementcontact entitydefinition entityparticle entitysubscription event eventbus
+eventbussubscriber eventlogfile eventrelation eventwhorelation expense externaldatasource externaldatauserauth
+feedattachment feedcomment feeditem feedlike feedpollchoice feedpollvote feedrevision feedsignal feedtrackedchange
+fielddefinition fieldpermissions fieldservicemobilesettings fiscalyearsettings flexqueueitem flowdefinitionview
+flowinterview flowrecordrelation flowversionview folder folderedcontentdocument forecastingfact forecastingitem
+forecastingquota forecastshare globalvalueset grantedbylicense group groupmember hashtagdefinition holiday idea
+ideacomment image individual installedmobileapp knowledge__kav knowledgearticle knowledgearticleversion
+knowledgeableuser lead leadhistory leadshare leadstatus linkedarticle listemail listview listviewchart
+livechatbutton livechattranscript livechatvisitor location loginevent logingeo loginhistory loginip logouteventstream
+macro macroinstruction mailmergetemplate maintenanceasset maintenanceplan matchingrule matchingruleitem
+messagingenduser messagingsession metadatacomponentdependency mutingpermissionset name namedcredential
+namespaceregistry network networkmember networkmembergroup note noteandattachment oauthtoken objectpermissions
+openactivity operatinghours opportunity opportunitycompetitor opportunitycontactrole opportunityfieldhistory
+opportunityhistory opportunitylineitem opportunitylineitemschedule opportunitypartner opportunityshare
+opportunitysplit opportunitystage opportunityteammember order orderitem orderitemsummary ordersummary organization
+orgwideemailaddress ownedcontentdocument packagelicense partner partnerrole period permissionset
+permissionsetassignment permissionsetgroup permissionsetgroupcomponent permissionsetlicense
+permissionsetlicenseassign platformaction platformcachepartition platformeventchannel pricebook2 pricebookentry
+processdefinition processinstance processinstancehistory processinstancenode processinstancestep
+processinstanceworkitem processnode product2 productconsumed productitem productrequest productrequired
+producttransfer profile pushtopic queuesobject quicktext quote quotedocument quotelineitem
+recentlyviewed recommendation recordaction recordtype recordvisibility refund report reportanswer resourceabsence
+resourcepreference returnorder scontrol searchlayout searchpromotionrule secureagent securityhealthcheck
+selfserviceuser serviceappointment servicecontract servicecrew serviceresource serviceterritory
+sessionpermsetactivation setupaudittrail setupentityaccess shift shipment site skill skillrequirement
+socialpersona socialpost solution solutionstatus staticresource streamingchannel survey surveyinvitation task
+taskpriority taskrelation taskstatus taskwhorelation tenantusageentitlement territory2 territory2model testsuitemembership
+timesheet timeslot todaygoal topic topicassignment undecidedeventrelation user useraccountteammember userappinfo
+userappmenuitem usercustombadge userentityaccess userfieldaccess userfeed userlicense userlistview userlogin
+userpackagelicense userpermissionaccess userpreference userprovisioningrequest userrecordaccess userrole usershare
+userteammember vote weblink workaccess workbadge workbadgedefinition workorder workorderlineitem workplan workstep
+worktype workthanks
+";
+
+/// Whether this lower-case name is the platform's own.
+pub fn has(lower: &str) -> bool {
+    let has = |list: &str| list.split_whitespace().any(|name| name == lower);
+    has(TYPES) || has(OBJECTS)
+}
+
+/// Whether this lower-case name is made from an object's by the platform: shares, histories, feeds, events.
+pub fn is_derived(lower: &str) -> bool {
+    const ENDINGS: [&str; 10] =
+        ["__changeevent", "__feed", "__hd", "__history", "__kav", "__pc", "__r", "__share", "__tag", "__x"];
+    const STANDARD: [&str; 5] = ["changeevent", "feed", "history", "share", "teammember"];
+    ENDINGS.iter().any(|e| lower.ends_with(e))
+        || STANDARD.iter().any(|e| lower.strip_suffix(e).is_some_and(has))
+}
