@@ -13,6 +13,7 @@ mod audit;
 mod bit_flips;
 mod boundaries;
 mod browser;
+mod browser_chat;
 mod chat_pages;
 mod deployments;
 mod deployments_pages;
