@@ -67,13 +67,12 @@ impl Chat {
         }
         let (clock, random) = (ws.clock(), ws.random());
         let now = clock.now();
-        let (id, row) = match conversation {
-            Some(id) => (id, Conversation { org, updated: now, ..of(ws, id)? }),
-            None => {
-                let (title, owner) = (title(&text), ws.account());
-                let row = Conversation { title, org, owner, created: now, updated: now, pinned: false };
-                (ConversationId::new(clock, random), row)
-            }
+        let (id, row) = if let Some(id) = conversation {
+            (id, Conversation { org, updated: now, ..of(ws, id)? })
+        } else {
+            let (title, owner) = (title(&text), ws.account());
+            let row = Conversation { title, org, owner, created: now, updated: now, pinned: false };
+            (ConversationId::new(clock, random), row)
         };
         let question = next(ws, newest(ws, id)?);
         let asked = Asked {
@@ -130,7 +129,7 @@ impl Chat {
 
     /// Stops a turn; what came is kept.
     pub async fn stop(&self, ws: &Member, id: ConversationId, turn: TurnId) -> Result<(), Problem> {
-        self.turn(ws, id, turn)?;
+        turn_of(ws, id, turn)?;
         let Some(running) = self.hub.of(turn) else { return Ok(()) };
         running.stop.cancel();
         // Ends when the turn has told its last event, so that the page which follows shows it stopped.
@@ -146,11 +145,11 @@ impl Chat {
         id: ConversationId,
         turn: TurnId,
     ) -> Result<(MessageId, BoxStream<'static, Option<Numbered>>), Problem> {
-        let row = self.turn(ws, id, turn)?;
+        let row = turn_of(ws, id, turn)?;
         if row.running {
             let running = self.hub.open(turn);
             // It may have ended since it was read; then nobody tells its end here.
-            if self.turn(ws, id, turn)?.running {
+            if turn_of(ws, id, turn)?.running {
                 return Ok((row.answer, hub::listen(running).boxed()));
             }
             if Arc::strong_count(&running) <= 2 {
@@ -161,12 +160,6 @@ impl Chat {
         let events = hub::told(row.answer, &message).into_iter().zip(1..);
         let events = events.map(|(event, id)| Some(Numbered { id, event })).collect::<Vec<_>>();
         Ok((row.answer, futures_util::stream::iter(events).boxed()))
-    }
-
-    fn turn(&self, ws: &Member, id: ConversationId, turn: TurnId) -> Result<Turn, Problem> {
-        of(ws, id)?;
-        let row = ws.read()?.get(&TURNS, &turn)?;
-        row.filter(|row| row.conversation == id).ok_or(Problem::NotFound)
     }
 
     /// Removes a conversation with everything said in it.
@@ -197,6 +190,12 @@ impl Chat {
         }
         Ok(())
     }
+}
+
+fn turn_of(ws: &Member, id: ConversationId, turn: TurnId) -> Result<Turn, Problem> {
+    of(ws, id)?;
+    let row = ws.read()?.get(&TURNS, &turn)?;
+    row.filter(|row| row.conversation == id).ok_or(Problem::NotFound)
 }
 
 /// Gives a conversation a name of the person's own.

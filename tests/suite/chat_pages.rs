@@ -192,6 +192,32 @@ async fn stopping_keeps_what_came_and_another_answer_stands_beside_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_restart_keeps_what_came_and_asks_nobody_again() {
+    let (rig, sim) = talking().await;
+    let path = ask(&rig.ada, "[[fake:long 3000]][[fake:slow 10]]").await;
+    let stream = events_path(&rig.ada.get(&path).await, &path);
+    let mut bytes = rig.ada.request("GET", &stream).send().await.unwrap().bytes_stream();
+    let mut heard = String::new();
+    while !heard.contains("word3") {
+        heard.push_str(&String::from_utf8_lossy(&bytes.next().await.unwrap().unwrap()));
+    }
+    drop(bytes);
+    let calls = sim.calls();
+    let (dir, clock) = rig.server.stop().await;
+    let server = crate::harness::Server::on(dir, clock).await;
+    let mut ada = rig.ada.clone();
+    ada.base.clone_from(&server.base);
+    let page = ended(&ada, &path).await.body;
+    assert!(
+        page.contains("<b>Stopped.</b>") && page.contains("word3") && page.contains("Answer again"),
+        "{page}"
+    );
+    assert_eq!(sim.calls(), calls, "the model was not asked again");
+    assert_eq!(events(&ada, &stream, None).await.last().unwrap().0, "done");
+    sim.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_fails_outside_is_said_in_the_answers_place_and_the_question_is_kept() {
     let (rig, sim) = talking().await;
     for (order, words) in [
@@ -276,5 +302,27 @@ async fn nobody_else_reads_a_conversation_and_a_deleted_one_is_gone() {
     assert_eq!(rig.ada.post(&format!("{path}/delete"), &[]).await.status, 303);
     assert_eq!(rig.ada.get(&path).await.status, 404);
     assert!(rig.ada.get("/w/halden-energy/chats").await.body.contains("No chats yet"));
+    sim.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fix_is_drafted_and_validated_only_after_a_person_allowed_it() {
+    let (rig, sim) = talking().await;
+    let path = ask(&rig.ada, "Can you fix OpportunityTriggerHandler?").await;
+    let page = ended(&rig.ada, &path).await;
+    let card = page.between("<section class=\"prop", "</section>").unwrap_or_else(|| panic!("{}", page.body));
+    assert!(card.contains("Review change set") && card.contains(">Draft</span>"), "{card}");
+    let href = card.split("href=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    assert_eq!(rig.ada.get(&href).await.status, 200, "{href}");
+    assert!(!page.body.contains("Allow validation"), "nothing asks for consent before it is needed");
+    assert_eq!(rig.ada.post(&path, &[("text", "Validate it."), ("org", "production")]).await.status, 303);
+    let page = ended(&rig.ada, &path).await;
+    assert!(page.body.contains("Allow validation and go on"), "{}", page.body);
+    let org = page.between("name=\"org\" value=\"", "\"").unwrap();
+    assert!(page.body.contains(">Draft</span>"), "nothing was validated");
+    assert_eq!(rig.ada.post(&format!("{path}/consent"), &[("org", &org)]).await.status, 303);
+    let page = ended(&rig.ada, &path).await.body;
+    assert!(page.contains("Validated the change set") && !page.contains("Allow validation"), "{page}");
+    assert!(page.contains("The org accepts the change set") || page.contains("does not accept"), "{page}");
     sim.stop().await;
 }

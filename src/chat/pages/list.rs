@@ -65,7 +65,7 @@ pub async fn list(
     filter: web::Query<Filter>,
 ) -> Result<HttpResponse, Problem> {
     let slug = ws.row().slug.clone();
-    let shell = Shell::workspace(&web, &me, &ws, "Chats", "chats")?;
+    let shell = Shell::workspace(&web, &me, &ws, "Chats", "chat")?;
     let now = web.clock.now();
     let Filter { q, from } = filter.into_inner();
     let (words, path) = (q.trim().to_owned(), format!("/w/{slug}/chat"));

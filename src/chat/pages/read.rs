@@ -57,6 +57,8 @@ pub struct Drawing<'a, R> {
     /// Path of the workspace.
     pub workspace: &'a str,
     pub now: Timestamp,
+    /// What the endpoint calls the model that answers now.
+    pub model: Option<&'a str>,
     /// The answer that was asked for, where a question has several.
     pub chosen: Option<MessageId>,
 }
@@ -125,7 +127,7 @@ impl<R: Read> Drawing<'_, R> {
             stopped: row.state == State::Stopped,
             at: brief(row.at, self.now),
             datetime: row.at.to_string(),
-            label: row.label.clone(),
+            label: row.label.clone().or_else(|| self.model.filter(|_| running).map(str::to_owned)),
             checked: checked(&row.tools, running),
             took: if running { String::new() } else { seconds(row.took_ms) },
             tools: row.tools.iter().map(tool).collect(),
