@@ -13,6 +13,8 @@ mod audit;
 mod bit_flips;
 mod boundaries;
 mod browser;
+mod browser_chat;
+mod chat_pages;
 mod deployments;
 mod deployments_pages;
 mod extract;
