@@ -15,6 +15,8 @@ mod boundaries;
 mod browser;
 mod deployments;
 mod deployments_pages;
+mod deployments_release;
+mod deployments_robust;
 mod harness;
 mod headers;
 mod insights;

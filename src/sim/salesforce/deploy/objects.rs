@@ -13,7 +13,10 @@ pub fn has(source: &str, element: &str, member: &str) -> bool {
 /// The same without regard to case; `lower` is lower case.
 pub fn has_any_case(source: &str, element: &str, lower: &str) -> bool {
     Document::parse(source).is_ok_and(|d| {
-        d.root_element().children().map(key).any(|(e, name)| e == element && name.to_ascii_lowercase() == lower)
+        d.root_element()
+            .children()
+            .map(key)
+            .any(|(e, name)| e == element && name.to_ascii_lowercase() == lower)
     })
 }
 

@@ -104,9 +104,8 @@ pub fn has(lower: &str) -> bool {
 
 /// Whether this lower-case name is made from an object's by the platform: shares, histories, feeds, events.
 pub fn is_derived(lower: &str) -> bool {
-    const ENDINGS: [&str; 10] = [
-        "__changeevent", "__feed", "__hd", "__history", "__kav", "__pc", "__r", "__share", "__tag", "__x",
-    ];
+    const ENDINGS: [&str; 10] =
+        ["__changeevent", "__feed", "__hd", "__history", "__kav", "__pc", "__r", "__share", "__tag", "__x"];
     const STANDARD: [&str; 5] = ["changeevent", "feed", "history", "share", "teammember"];
     ENDINGS.iter().any(|e| lower.ends_with(e))
         || STANDARD.iter().any(|e| lower.strip_suffix(e).is_some_and(has))
