@@ -52,11 +52,8 @@ impl Part {
         };
         let (folder, below) = (parts[at], &parts[at + 1..]);
         if matches!(folder, "lwc" | "aura") {
-            let [bundle, _] = below else { return wrong("a bundle's file lies in the bundle's folder") };
-            let kind = if folder == "lwc" { "LightningComponentBundle" } else { "AuraDefinitionBundle" };
-            let path = format!("{folder}/{}", below.join("/"));
-            let (kind, name) = (kind.to_owned(), (*bundle).to_owned());
-            return Ok(Self { kind, name, path, is_meta: false, has_meta: false });
+            // A bundle is deployed whole: one file of it would take the others away.
+            return wrong("Lightning components can't be in a change set yet");
         }
         let Some((_, ending, kind, has_meta)) = TYPES.iter().find(|(f, ..)| *f == folder) else {
             return wrong("this type of component can't be in a change set yet");
@@ -206,7 +203,6 @@ mod tests {
             ("unpackaged/triggers/T.trigger", "ApexTrigger", "T", "triggers/T.trigger"),
             ("force-app/main/default/flows/F.flow-meta.xml", "Flow", "F", "flows/F.flow"),
             ("objects/R__c/R__c.object-meta.xml", "CustomObject", "R__c", "objects/R__c.object"),
-            ("lwc/tile/tile.js", "LightningComponentBundle", "tile", "lwc/tile/tile.js"),
         ] {
             let part = Part::of(given).unwrap();
             assert_eq!((part.kind.as_str(), part.name.as_str(), part.path.as_str()), (kind, name, path));
@@ -227,6 +223,7 @@ mod tests {
             "objects/A/fields/B__c.field-meta.xml",
             "classes/A\u{0}.cls",
             "documents/A.pdf",
+            "lwc/tile/tile.js",
         ] {
             assert!(Part::of(path).is_err(), "{path}");
         }

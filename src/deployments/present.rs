@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::package::Part;
 use super::records::{ChangeFile, Snapshot};
-use super::watch::JobFault;
+use super::send::JobFault;
 use crate::jobs::{JobError, Steps};
 use crate::wire::salesforce::session::Session;
 use crate::wire::salesforce::{SalesforceError, zip};

@@ -222,6 +222,7 @@ async fn what_is_no_change_set_is_refused_and_the_same_request_is_done_once() {
         json!([{ "path": "documents/a.pdf", "content": "x" }]),
         json!([{ "path": "classes/A.cls", "content": "x" }, { "path": "src/classes/A.cls", "content": "y" }]),
         json!([{ "path": "classes/A.cls-meta.xml", "content": null }]),
+        json!([{ "path": "classes/HelloWorld.cls" }]),
         json!([{ "path": "classes/A.cls", "content": "x", "mode": 7 }]),
     ] {
         let answer = bench.call("POST", "", body(files.clone())).await;

@@ -200,6 +200,34 @@ async fn p6_a_token_releases_only_bytes_that_a_person_approved() {
     refused(Value::Null, "it is used up").await;
 }
 
+/// No tool, no job and no page of another slice can name what leads to a deployment.
+#[test]
+fn p6_only_the_page_and_the_api_release() {
+    fn walk(dir: &std::path::Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let source = std::fs::read_to_string(&path).unwrap();
+                let names = ["release(", "standing(", "Approved", "approve("];
+                if names.iter().any(|name| source.contains(name)) && source.contains("deployments") {
+                    found.push(path.file_name().unwrap().to_string_lossy().into_owned());
+                }
+            }
+        }
+    }
+    let src = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&src).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("deployments") {
+            walk(&path, &mut found);
+        }
+    }
+    assert_eq!(found, ["change_sets.rs"], "only the API's deploy may release, beside the page");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_policy_of_the_org_decides_who_deploys() {
     let bench = Bench::new().await;
