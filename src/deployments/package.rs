@@ -8,6 +8,7 @@ use ring::digest;
 
 use super::records::{ChangeFile, Snapshot};
 use crate::wire::salesforce::API_VERSION;
+use crate::wire::salesforce::rest::is_api_name;
 
 /// Folder, ending, type, and whether a `-meta.xml` goes with it.
 const TYPES: [(&str, &str, &str, bool); 11] = [
@@ -68,6 +69,10 @@ impl Part {
         let Some(name) = bare.strip_suffix(&format!(".{ending}")).filter(|n| !n.is_empty()) else {
             return wrong(&format!("a file in {folder} ends with .{ending}"));
         };
+        let api_name = !matches!(folder, "customMetadata" | "layouts");
+        if (api_name && !is_api_name(name)) || name.contains("..") {
+            return wrong("this is not the API name of a component");
+        }
         // Of types without a file beside them, `-meta.xml` is only SFDX's ending.
         let is_meta = *has_meta && file.ends_with(META) && !is_object;
         let path = format!("{folder}/{bare}{}", if is_meta { META } else { "" });
@@ -220,6 +225,8 @@ mod tests {
             "classes/A.txt",
             "classes/.cls",
             "classes/a/A.cls",
+            "classes/1st.cls",
+            "layouts/a..b.layout",
             "objects/A/fields/B__c.field-meta.xml",
             "classes/A\u{0}.cls",
             "documents/A.pdf",

@@ -243,3 +243,26 @@ async fn what_is_no_change_set_is_refused_and_the_same_request_is_done_once() {
     let missing = bench.call("GET", "/01m8502e5c5z16kwvzypsnvxp3", Value::Null).await;
     assert_eq!(missing.status, 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_before_salesforce_name_what_does_not_fit() {
+    let bench = Bench::new().await;
+    let files = json!([
+        { "path": "force-app/main/default/classes/Greeter.cls", "content": GREETER.replace("Greeter", "Other") },
+        { "path": "classes/HelloWorld.cls", "content": null },
+        { "path": "classes/NeverWas.cls", "content": null },
+        { "path": "flows/F.flow-meta.xml", "content": "<Flow>\n<broken></Flow>" },
+    ]);
+    let body = json!({ "org": bench.org, "title": "x", "files": files, "tests": ["NoSuchTest"] });
+    let set = bench.json("POST", "", body).await;
+    let problems = set["problems"].to_string();
+    for said in [
+        "classes/Greeter.cls line 1: The file is called Greeter, what it declares Other.",
+        "classes/NeverWas.cls: The org has no ApexClass NeverWas to delete.",
+        "flows/F.flow line 2: This XML can't be read",
+        "tests: There is no class NoSuchTest, here or in the org.",
+    ] {
+        assert!(problems.contains(said), "{said}: {problems}");
+    }
+    assert!(!problems.contains("HelloWorld"), "{problems}");
+}
