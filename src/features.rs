@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix_web::web;
 
+use crate::chat::{self, Chat};
 use crate::ids::OrgId;
 use crate::jobs::{JobContext, JobError, Kind};
 use crate::orgs::{self, Orgs};
@@ -86,6 +87,20 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/sign-out", Account),
     route("GET", "/w/{workspace}/", Role(Reader)),
     route("GET", "/w/{workspace}/audit", Role(Admin)),
+    route("GET", "/w/{workspace}/chat", Role(Member)),
+    route("POST", "/w/{workspace}/chat", Role(Member)),
+    route("GET", "/w/{workspace}/chat/{conversation}", Role(Member)),
+    route("POST", "/w/{workspace}/chat/{conversation}", Role(Member)),
+    route("POST", "/w/{workspace}/chat/{conversation}/again", Role(Member)),
+    route("POST", "/w/{workspace}/chat/{conversation}/consent", Role(Member)),
+    route("GET", "/w/{workspace}/chat/{conversation}/delete", Role(Member)),
+    route("POST", "/w/{workspace}/chat/{conversation}/delete", Role(Member)),
+    route("GET", "/w/{workspace}/chat/{conversation}/export", Role(Member)),
+    route("POST", "/w/{workspace}/chat/{conversation}/pin", Role(Member)),
+    route("POST", "/w/{workspace}/chat/{conversation}/rename", Role(Member)),
+    route("GET", "/w/{workspace}/chat/{conversation}/turns/{turn}/events", Role(Member)),
+    route("POST", "/w/{workspace}/chat/{conversation}/turns/{turn}/stop", Role(Member)),
+    route("GET", "/w/{workspace}/chats", Role(Member)),
     route("GET", "/w/{workspace}/live", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}/connection", Role(Reader)),
@@ -130,14 +145,16 @@ pub fn mount(config: &mut web::ServiceConfig) {
     demo::routes(config);
     orgs::routes(config);
     insights::routes(config);
+    chat::routes(config);
     deployments::routes(config);
     audit::routes(config);
     admin::routes(config);
 }
 
 /// Every kind of background job.
-pub fn jobs(orgs: &Orgs) -> Vec<Kind> {
+pub fn jobs(orgs: &Orgs, chat: &Chat) -> Vec<Kind> {
     let mut kinds = orgs.jobs();
+    kinds.extend(chat.jobs());
     kinds.extend(deployments::jobs(orgs));
     kinds.push(Kind::new(orgs::SYNCED, insights::analyse));
     kinds.push(Kind::new(orgs::FORGOTTEN, forgotten));
@@ -173,6 +190,12 @@ pub fn navigation(ws: &Viewer, current: &str) -> Result<Navigation, Problem> {
         current: here.is_some_and(|(_, h)| h.slug == org.slug),
     });
     let mut main = Vec::new();
+    let (mut new_chat, mut recent) = (String::new(), Vec::new());
+    if ws.role() >= Member {
+        new_chat = path("chat");
+        recent = chat::recent(&read, ws.account(), &ws.row().slug)?;
+        main.push(item("chat", "Chat", "message-square-text"));
+    }
     let mut home = path("orgs");
     if let Some((id, org)) = here {
         let below = |end: &str| format!("o/{}{end}", org.slug);
@@ -189,5 +212,5 @@ pub fn navigation(ws: &Viewer, current: &str) -> Result<Navigation, Problem> {
         foot.push(item("audit", "Audit log", "scroll-text"));
     }
     foot.push(item("tokens", "API tokens", "key-round"));
-    Ok(Navigation { orgs: orgs.collect(), main, foot, home })
+    Ok(Navigation { orgs: orgs.collect(), new_chat, main, recent, foot, home })
 }

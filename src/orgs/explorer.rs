@@ -1,12 +1,15 @@
 //! The metadata explorer and the page of a component: source, fields, who changed it and when, what changed
 //! between syncs.
 
+use std::collections::HashSet;
+
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
 use super::pages::{KINDS, shown};
 use super::records::{self, COMPONENTS, Component, ComponentKey, HISTORY, SOURCES};
+use super::search::search;
 use crate::apex::{Language, Span, highlight};
 use crate::store::Read as _;
 use crate::web::diff::{self, Diff};
@@ -17,6 +20,8 @@ use crate::workspace::Viewer;
 const SHOWN: usize = 100;
 /// Components looked at for one filtered page.
 const LOOKED_AT: usize = 50_000;
+/// Components that are added because their text says the words.
+const FOUND_BY_TEXT: usize = 50;
 /// Lines of source on a page.
 const LINES: usize = 5_000;
 
@@ -76,6 +81,7 @@ async fn list(
         let read = ws.read()?;
         let mut found = Vec::new();
         let scan = read.scan(&COMPONENTS).limit(LOOKED_AT);
+        let wanted_kind = kind.clone();
         let scan = if kind.is_empty() { scan.under(&id) } else { scan.under(&(id, kind)) };
         scan.each(|key, component| {
             let label = component.label.as_deref().unwrap_or_default().to_lowercase();
@@ -85,6 +91,20 @@ async fn list(
             }
             true
         })?;
+        // Behind the names that hold the words: everything else that says them.
+        let known: HashSet<ComponentKey> = found.iter().map(|(key, _)| key.clone()).collect();
+        if q.chars().count() > 1 {
+            for hit in search(&ws, Some(id), &q, FOUND_BY_TEXT)? {
+                let key = (hit.org, hit.kind, hit.name);
+                let wanted = wanted_kind.is_empty() || key.1 == wanted_kind;
+                if wanted
+                    && !known.contains(&key)
+                    && let Some(component) = read.get(&COMPONENTS, &key)?
+                {
+                    found.push((key, component));
+                }
+            }
+        }
         Ok(found)
     })
     .await??;

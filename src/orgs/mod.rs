@@ -1,5 +1,5 @@
 //! Salesforce orgs: `connect` them, keep their tokens (`access`), `sync` their metadata into the catalogue
-//! (`records`), show it (`pages`, `explorer`), say who deploys to it (`policy`).
+//! (`records`), show it (`pages`, `explorer`), find in it (`search`), say who deploys to it (`policy`).
 
 mod access;
 mod connect;
@@ -9,6 +9,7 @@ mod explorer;
 mod pages;
 mod policy;
 pub mod records;
+pub mod search;
 mod sync;
 
 pub use access::{AccessError, session};
@@ -39,7 +40,10 @@ impl Orgs {
     /// The background work of this slice.
     pub fn jobs(&self) -> Vec<Kind> {
         let this = self.clone();
-        vec![Kind::new(SYNC, move |job| sync::run(this.clone(), job))]
+        vec![
+            Kind::new(SYNC, move |job| sync::run(this.clone(), job)),
+            Kind::new(search::INDEX, search::index),
+        ]
     }
 }
 
