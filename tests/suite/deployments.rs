@@ -73,14 +73,15 @@ impl Bench {
 
     /// Waits until a run has ended and answers the change set.
     pub async fn settled(&self, id: &str) -> Value {
+        let mut set = Value::Null;
         for _ in 0..1_500 {
-            let set = self.json("GET", &format!("/{id}"), Value::Null).await;
+            set = self.json("GET", &format!("/{id}"), Value::Null).await;
             if !matches!(set["status"].as_str(), Some("validating" | "deploying")) {
                 return set;
             }
             pause().await;
         }
-        panic!("the run never ended");
+        panic!("the run never ended: {set}");
     }
 
     pub async fn validated(&self, id: &str) -> Value {

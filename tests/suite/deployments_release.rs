@@ -280,6 +280,7 @@ async fn the_policy_of_the_org_decides_who_deploys() {
         ])
         .await;
     let set = bench.validated(&id).await;
+    assert_eq!(set["status"], "validated", "{set}");
     assert_eq!(bench.approve(&member, &id, set["hash"].as_str().unwrap(), NAME, "deploy").await, 303);
     assert_eq!(bench.settled(&id).await["status"], "deployed");
 }

@@ -201,7 +201,10 @@ fn soap_deploy(org: &mut Org, now: Timestamp, operation: Node<'_, '_>) -> HttpRe
         "RunLocalTests" => Some(TestLevel::RunLocalTests),
         "RunSpecifiedTests" => Some(TestLevel::RunSpecifiedTests),
         other => {
-            return fault("INVALID_TYPE", &format!("'{other}' is not a valid value for the enum 'TestLevel'"));
+            return fault(
+                "INVALID_TYPE",
+                &format!("'{other}' is not a valid value for the enum 'TestLevel'"),
+            );
         }
     };
     let tests = given.children().filter(|n| n.tag_name().name() == "runTests").filter_map(|n| n.text());
