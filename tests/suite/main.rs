@@ -18,6 +18,8 @@ mod chat_pages;
 mod deployments;
 mod deployments_pages;
 mod extract;
+mod deployments_release;
+mod deployments_robust;
 mod harness;
 mod headers;
 mod insights;
