@@ -81,8 +81,7 @@ fn ago(now: Timestamp, days: i64) -> Timestamp {
 }
 
 fn meta(kind: &Kind) -> String {
-    let state =
-        if kind.bundle { "<isExposed>true</isExposed>" } else { "<status>Active</status>" };
+    let state = if kind.bundle { "<isExposed>true</isExposed>" } else { "<status>Active</status>" };
     let kind = kind.name;
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{kind} xmlns=\"http://soap.sforce.com/2006/04/metadata\">\n    \

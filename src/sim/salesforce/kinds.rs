@@ -25,7 +25,12 @@ const fn code(folder: &'static str, ending: &'static str, name: &'static str, pr
     Kind { folder, ending, name, prefix, meta: true, bundle: false }
 }
 
-const fn bundle(folder: &'static str, ending: &'static str, name: &'static str, prefix: &'static str) -> Kind {
+const fn bundle(
+    folder: &'static str,
+    ending: &'static str,
+    name: &'static str,
+    prefix: &'static str,
+) -> Kind {
     Kind { folder, ending, name, prefix, meta: true, bundle: true }
 }
 

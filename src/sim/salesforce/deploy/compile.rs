@@ -52,7 +52,9 @@ fn success(org: &Org, after: &Sources, part: &Part, file: String) -> Message {
     let key = (part.kind.name.to_owned(), part.name.clone());
     let present = org.components.get(&key);
     let changed = present.is_none_or(|c| {
-        after.get(&key) != Some(&c.source) || part.meta.is_some() && part.meta != c.meta || part.extra != c.extra
+        after.get(&key) != Some(&c.source)
+            || part.meta.is_some() && part.meta != c.meta
+            || part.extra != c.extra
     });
     Message {
         kind: part.kind.name.into(),
@@ -100,9 +102,8 @@ fn not_xml(text: &str) -> Option<Problem> {
 }
 
 fn xml_problems(part: &Part, kind: &str, after: &Sources) -> Vec<Problem> {
-    let document = match Document::parse(&part.source) {
-        Ok(document) => document,
-        Err(_) => return not_xml(&part.source).into_iter().collect(),
+    let Ok(document) = Document::parse(&part.source) else {
+        return not_xml(&part.source).into_iter().collect();
     };
     let root = document.root_element();
     let place = |node: roxmltree::Node<'_, '_>| {
@@ -114,7 +115,9 @@ fn xml_problems(part: &Part, kind: &str, after: &Sources) -> Vec<Problem> {
         let found = root.tag_name().name();
         return vec![(
             place(root),
-            format!("Error parsing file: Element {{{namespace}}}{found} invalid at this location in type {kind}"),
+            format!(
+                "Error parsing file: Element {{{namespace}}}{found} invalid at this location in type {kind}"
+            ),
         )];
     }
     let mut problems = Vec::new();
@@ -136,8 +139,14 @@ fn xml_problems(part: &Part, kind: &str, after: &Sources) -> Vec<Problem> {
     for node in root.children() {
         match (kind, node.tag_name().name()) {
             ("CustomObject", "fields") => problems.extend(
-                field_problem(&text(node, "fullName"), &text(node, "type"), &text(node, "label"), part, after)
-                    .map(|p| (place(node), p)),
+                field_problem(
+                    &text(node, "fullName"),
+                    &text(node, "type"),
+                    &text(node, "label"),
+                    part,
+                    after,
+                )
+                .map(|p| (place(node), p)),
             ),
             ("PermissionSet" | "Profile", "classAccesses") => {
                 let class = text(node, "apexClass");
@@ -172,18 +181,12 @@ fn field_problem(name: &str, kind: &str, label: &str, part: &Part, after: &Sourc
     if kind.is_empty() && before.is_none_or(|s| !objects::has(s, "fields", name)) {
         return Some(format!("Must specify a type for the CustomField {name}"));
     }
-    (label.is_empty() && !kind.is_empty()).then(|| format!("Must specify a non-empty label for the CustomField {name}"))
+    (label.is_empty() && !kind.is_empty())
+        .then(|| format!("Must specify a non-empty label for the CustomField {name}"))
 }
 
 /// Classes outside the package that no longer compile because of this one.
-fn dependents(
-    org: &Org,
-    after: &Sources,
-    package: &Package,
-    world: &World<'_>,
-    class: &str,
-) -> Vec<Problem> {
-    let before: Sources;
+fn dependents(org: &Org, after: &Sources, package: &Package, world: &World<'_>, class: &str) -> Vec<Problem> {
     let outside = |name: &str| !package.parts.iter().any(|p| p.is_apex() && p.name == name);
     let users: Vec<(&String, &String)> = after
         .iter()
@@ -195,7 +198,7 @@ fn dependents(
     if users.is_empty() {
         return Vec::new();
     }
-    before = org.components.iter().map(|(key, c)| (key.clone(), c.source.clone())).collect();
+    let before: Sources = org.components.iter().map(|(key, c)| (key.clone(), c.source.clone())).collect();
     let old = World::of(&before);
     let broken = users.iter().find_map(|(name, source)| {
         let was = unresolved(source, &old);
@@ -228,7 +231,8 @@ fn delete(
     }
     let word = name.rsplit('.').next().unwrap_or(name);
     let uses = |(key, source): (&(String, String), &String)| {
-        let code = matches!(key.0.as_str(), "ApexClass" | "ApexTrigger" | "Flow" | "LightningComponentBundle");
+        let code =
+            matches!(key.0.as_str(), "ApexClass" | "ApexTrigger" | "Flow" | "LightningComponentBundle");
         (code && key.1 != name && names(source, word)).then(|| format!("{} - {}", spoken(&key.0), key.1))
     };
     let uses: Vec<String> =
@@ -271,7 +275,8 @@ fn spoken(kind: &str) -> String {
 
 /// Whether a source has this word outside comments.
 fn names(source: &str, word: &str) -> bool {
-    let lines = source.lines().filter(|l| !l.trim_start().starts_with("//") && !l.trim_start().starts_with('*'));
+    let lines =
+        source.lines().filter(|l| !l.trim_start().starts_with("//") && !l.trim_start().starts_with('*'));
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     lines.into_iter().any(|line| line.split(|c| !is_part(c)).any(|w| w == word))
 }

@@ -202,9 +202,10 @@ pub fn quick(org: &mut Org, now: Timestamp, validation: &str) -> Result<String, 
     let validated = &org.deploys[at];
     let in_time = validated.completed.is_some_and(|at| now.duration_since(at) <= VALIDATION_LIFE);
     let tested = validated.outcome.tests.asked;
-    let deployed_since = org.deploys.iter().any(|d| {
-        d.state == State::Succeeded && !d.options.check_only && d.completed >= validated.completed
-    });
+    let deployed_since = org
+        .deploys
+        .iter()
+        .any(|d| d.state == State::Succeeded && !d.options.check_only && d.completed >= validated.completed);
     let good = validated.options.check_only && validated.state == State::Succeeded;
     if !(good && in_time && tested) || deployed_since {
         return Err(NOT_ELIGIBLE);
@@ -307,3 +308,6 @@ impl Deploy {
         COMPONENT_STEPS + (self.outcome.tests.total()).min(TEST_STEPS)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ lxscheduler map matchrecord math messaging metadata multistaticresourcecalloutmo
 mathexception namedcredential network noaccessexception nodataexception nosuchelementexception nullpointerexception
 object objectlist onetimejobs orglimit orglimits package page pagereference parentjobresult pattern matcher
 picklistentry platformcache process queryexception queryjob queueable queueablecontext queueabletemplate
-queueableduplicatesignature quickaction reports request requestreason restcontext restrequest restresponse richmessaging
+queueableduplicatesignature quickaction reports request requestreason restcontext restrequest restresponse richmessaging roundingmode
 quiddity resetpasswordresult savepoint schedulable schedulablecontext schema sandboxcontext sandboxpostcopy search
 securityexception selectoption serializationexception set sfc sfdc_checkout site slack sobject sobjectaccessdecision
 sobjectexception sobjectfield sobjecttype staticresourcecalloutmock string stringexception stubprovider
@@ -104,9 +104,8 @@ pub fn has(lower: &str) -> bool {
 
 /// Whether this lower-case name is made from an object's by the platform: shares, histories, feeds, events.
 pub fn is_derived(lower: &str) -> bool {
-    const ENDINGS: [&str; 10] = [
-        "__changeevent", "__feed", "__hd", "__history", "__kav", "__pc", "__r", "__share", "__tag", "__x",
-    ];
+    const ENDINGS: [&str; 10] =
+        ["__changeevent", "__feed", "__hd", "__history", "__kav", "__pc", "__r", "__share", "__tag", "__x"];
     const STANDARD: [&str; 5] = ["changeevent", "feed", "history", "share", "teammember"];
     ENDINGS.iter().any(|e| lower.ends_with(e))
         || STANDARD.iter().any(|e| lower.strip_suffix(e).is_some_and(has))

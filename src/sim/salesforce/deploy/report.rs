@@ -14,7 +14,9 @@ pub fn report(deploy: &Deploy, with_details: bool) -> Value {
     let outcome = &deploy.outcome;
     let time = |at: Option<jiff::Timestamp>| at.map(|at| at.strftime("%Y-%m-%dT%H:%M:%S.000Z").to_string());
     let ended = deploy.is_done() && deploy.state != State::Canceled;
-    let share = |total: usize, step: u32, of: u32| if ended || of == 0 { total } else { total * step.min(of) as usize / of as usize };
+    let share = |total: usize, step: u32, of: u32| {
+        if ended || of == 0 { total } else { total * step.min(of) as usize / of as usize }
+    };
     let components = outcome.successes.len() + outcome.failures.len();
     let errors = outcome.failures.len();
     let tests = outcome.tests.total() as usize;

@@ -26,7 +26,9 @@ impl<'s> World<'s> {
         let of_kind = |wanted: &'static str| sources.keys().filter(move |(kind, _)| kind == wanted);
         Self {
             sources,
-            classes: of_kind("ApexClass").map(|(_, name)| (name.to_ascii_lowercase(), name.as_str())).collect(),
+            classes: of_kind("ApexClass")
+                .map(|(_, name)| (name.to_ascii_lowercase(), name.as_str()))
+                .collect(),
             objects: of_kind("CustomObject").map(|(_, name)| name.to_ascii_lowercase()).collect(),
             outlines: RefCell::default(),
         }
@@ -72,7 +74,8 @@ impl<'s> World<'s> {
             let Some((class, method)) = named.split_once('.') else { continue };
             let place = Some((n as u32 + 1, 1));
             match self.outline(&class.to_ascii_lowercase()) {
-                None => problems.push((place, format!("Unable to find Apex action class referenced as '{class}'."))),
+                None => problems
+                    .push((place, format!("Unable to find Apex action class referenced as '{class}'."))),
                 Some(outline) if !outline.methods.iter().any(|m| m.name == method) => problems
                     .push((place, format!("Unable to find Apex action method referenced as '{named}'."))),
                 Some(_) => {}
@@ -89,8 +92,13 @@ pub type Unresolved = ((u32, u32), String);
 pub fn unresolved(source: &str, world: &World<'_>) -> Vec<Unresolved> {
     let Ok(apex) = apex::parse(source) else { return Vec::new() };
     let Some(own) = apex::outline(source) else { return Vec::new() };
-    let mut reader =
-        Reader { world, scope: Scope::read(&apex), known: known_inside(&own, world), told: BTreeSet::new(), found: Vec::new() };
+    let mut reader = Reader {
+        world,
+        scope: Scope::read(&apex),
+        known: known_inside(&own, world),
+        told: BTreeSet::new(),
+        found: Vec::new(),
+    };
     for node in apex.nodes() {
         match node.kind() {
             "type_identifier" => reader.type_name(node),
@@ -156,7 +164,8 @@ impl<'a> Reader<'a, '_> {
     fn type_name(&mut self, node: Node<'a>) {
         let parent = node.parent().filter(|p| p.is("scoped_type_identifier"));
         if let Some(scoped) = parent {
-            let first = scoped.named_children().next() == Some(node) && !scoped.parent().is_some_and(|p| p.is("scoped_type_identifier"));
+            let first = scoped.named_children().next() == Some(node)
+                && !scoped.parent().is_some_and(|p| p.is("scoped_type_identifier"));
             if first && !self.exists(node.text()) {
                 self.tell(scoped, format!("Invalid type: {}", scoped.text()));
             }

@@ -158,7 +158,9 @@ pub fn soap(org: &mut Org, now: Timestamp, operation: Node<'_, '_>) -> Option<Ht
         "cancelDeploy" => {
             let id = ["id", "String"].map(|name| value(operation, name)).concat();
             match super::cancel(org, now, &id) {
-                Some(done) => answer("cancelDeploy", &format!("<result><done>{done}</done><id>{id}</id></result>")),
+                Some(done) => {
+                    answer("cancelDeploy", &format!("<result><done>{done}</done><id>{id}</id></result>"))
+                }
                 None => invalid(),
             }
         }
@@ -166,7 +168,8 @@ pub fn soap(org: &mut Org, now: Timestamp, operation: Node<'_, '_>) -> Option<Ht
             let details = value(operation, "includeDetails") == "true";
             match super::poll(org, now, &value(operation, "asyncProcessId")) {
                 Some(deploy) => {
-                    let body = report::report(deploy, details).as_object().map(report::xml).unwrap_or_default();
+                    let body =
+                        report::report(deploy, details).as_object().map(report::xml).unwrap_or_default();
                     answer("checkDeployStatus", &format!("<result>{body}</result>"))
                 }
                 None => invalid(),
@@ -197,7 +200,12 @@ fn soap_deploy(org: &mut Org, now: Timestamp, operation: Node<'_, '_>) -> HttpRe
         "RunAllTestsInOrg" => Some(TestLevel::RunAllTestsInOrg),
         "RunLocalTests" => Some(TestLevel::RunLocalTests),
         "RunSpecifiedTests" => Some(TestLevel::RunSpecifiedTests),
-        other => return fault("INVALID_TYPE", &format!("'{other}' is not a valid value for the enum 'TestLevel'")),
+        other => {
+            return fault(
+                "INVALID_TYPE",
+                &format!("'{other}' is not a valid value for the enum 'TestLevel'"),
+            );
+        }
     };
     let tests = given.children().filter(|n| n.tag_name().name() == "runTests").filter_map(|n| n.text());
     let options = DeployOptions {
@@ -210,9 +218,10 @@ fn soap_deploy(org: &mut Org, now: Timestamp, operation: Node<'_, '_>) -> HttpRe
         test_level: level,
     };
     match super::submit(org, now, &zip, options) {
-        Ok(id) => {
-            answer("deploy", &format!("<result><done>false</done><id>{id}</id><state>Queued</state></result>"))
-        }
+        Ok(id) => answer(
+            "deploy",
+            &format!("<result><done>false</done><id>{id}</id><state>Queued</state></result>"),
+        ),
         Err(Refusal(code, text)) => fault(code, text),
     }
 }

@@ -122,8 +122,7 @@ fn run_class(class: &str, source: &str, result: &mut TestRun) {
         match failure(method) {
             None => result.passed.push((class.to_owned(), name)),
             Some((message, at)) => {
-                let stack =
-                    format!("Class.{class}.{name}: line {}, column {}", at.line(), at.column());
+                let stack = format!("Class.{class}.{name}: line {}, column {}", at.line(), at.column());
                 result.failures.push(Failure { class: class.to_owned(), method: name, message, stack });
             }
         }
@@ -135,7 +134,9 @@ fn failure(method: Node<'_>) -> Option<(String, Node<'_>)> {
     let body = method.field("body")?;
     body.descendants().find_map(|node| match node.kind() {
         "line_comment" => Some((format!("System.AssertException: Assertion Failed: {}", told(node)?), node)),
-        "method_invocation" if node.nearest(&["block", "if_statement", "switch_expression"]) == Some(body) => {
+        "method_invocation"
+            if node.nearest(&["block", "if_statement", "switch_expression"]) == Some(body) =>
+        {
             Some((assertion(node)?, node))
         }
         _ => None,
@@ -144,7 +145,14 @@ fn failure(method: Node<'_>) -> Option<(String, Node<'_>)> {
 
 /// The text of `// sim: fails "text"`.
 fn told(comment: Node<'_>) -> Option<&str> {
-    comment.text().trim_start_matches('/').trim().strip_prefix("sim: fails")?.trim().strip_prefix('"')?.strip_suffix('"')
+    comment
+        .text()
+        .trim_start_matches('/')
+        .trim()
+        .strip_prefix("sim: fails")?
+        .trim()
+        .strip_prefix('"')?
+        .strip_suffix('"')
 }
 
 /// The message of an assertion that is false by its literals.
@@ -161,7 +169,8 @@ fn assertion(call: Node<'_>) -> Option<String> {
     };
     let truth = |wanted: bool| {
         let given = value(0)?;
-        (given != Constant::Truth(wanted)).then(|| format!("{}: Expected: {wanted}, Actual: {given}", label(1)))
+        (given != Constant::Truth(wanted))
+            .then(|| format!("{}: Expected: {wanted}, Actual: {given}", label(1)))
     };
     let detail = match (class.as_str(), name.as_str()) {
         ("system", "assert") => (value(0)? == Constant::Truth(false)).then(|| label(1)),
@@ -191,7 +200,7 @@ pub fn coverage(sources: &Sources, tests: &[String]) -> Vec<Covered> {
     let covered = code.iter().filter_map(|(name, (source, is_trigger))| {
         let lines = runnable(source)?;
         let percent = if reached.contains(name) { declared(source) } else { 0 };
-        let run = lines.len() * percent / 100;
+        let run = (lines.len() * percent + 50) / 100;
         let uncovered = lines.iter().skip(run).copied().collect();
         Some(Covered { name: (*name).to_owned(), is_trigger: *is_trigger, lines: lines.len(), uncovered })
     });
@@ -250,9 +259,9 @@ fn runnable(source: &str) -> Option<Vec<u32>> {
 
 /// The percent that a source says of itself.
 fn declared(source: &str) -> usize {
-    let said = source.split_once("// sim: coverage ").and_then(|(_, rest)| {
-        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<usize>().ok()
-    });
+    let said = source
+        .split_once("// sim: coverage ")
+        .and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<usize>().ok());
     said.unwrap_or(USUAL).min(100)
 }
 
@@ -278,7 +287,10 @@ fn judge(org: &Org, package: &Package, level: TestLevel, covered: Vec<Covered>, 
             );
             result.warnings.push((None, text));
         }
-        for one in covered.iter().filter(|c| c.is_trigger && deployed(c) && c.uncovered.len() == c.lines && c.lines > 0) {
+        for one in covered
+            .iter()
+            .filter(|c| c.is_trigger && deployed(c) && c.uncovered.len() == c.lines && c.lines > 0)
+        {
             let text = "Test coverage of selected Apex Trigger is 0%, at least 1% test coverage is required";
             result.warnings.push((Some(one.name.clone()), text.to_owned()));
         }
