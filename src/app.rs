@@ -11,6 +11,8 @@ use actix_web::middleware::from_fn;
 use actix_web::{App as ActixApp, HttpServer, web};
 use url::Url;
 
+use crate::chat::Chat;
+use crate::chat::hub::Hub;
 use crate::clock::{Clock, Random};
 use crate::egress::{Gate, Policy};
 use crate::identity::throttle::Throttle;
@@ -161,11 +163,12 @@ impl App {
             url.join("/oauth/salesforce/callback").map_err(|e| StartError::Other(e.to_string()))?;
         let board = Board::default();
         let orgs = Orgs { gate, board: board.clone(), callback };
+        let chat = Chat { models: models.clone(), hub: Hub::default() };
         let runner = Runner::start(
             door.clone(),
             &pool,
             board,
-            features::jobs(&orgs),
+            features::jobs(&orgs, &chat),
             workspaces,
             options.clock.clone(),
             options.random.clone(),
@@ -185,7 +188,9 @@ impl App {
         });
         let orgs = web::Data::new(orgs);
         let models = web::Data::new(models);
-        let (server, running) = serve(listener, &web, &orgs, &models, certificate.as_ref(), options.workers)?;
+        let chat = web::Data::new(chat);
+        let (server, running) =
+            serve(listener, &web, &orgs, &models, &chat, certificate.as_ref(), options.workers)?;
         Ok(Self {
             address,
             url,
@@ -296,15 +301,17 @@ fn serve(
     web: &web::Data<Web>,
     orgs: &web::Data<Orgs>,
     models: &web::Data<Models>,
+    chat: &web::Data<Chat>,
     certificate: Option<&Certificate>,
     workers: Option<usize>,
 ) -> Result<(ServerHandle, tokio::task::JoinHandle<std::io::Result<()>>), StartError> {
-    let (data, orgs, models) = (web.clone(), orgs.clone(), models.clone());
+    let (data, orgs, models, chat) = (web.clone(), orgs.clone(), models.clone(), chat.clone());
     let mut server = HttpServer::new(move || {
         ActixApp::new()
             .app_data(data.clone())
             .app_data(orgs.clone())
             .app_data(models.clone())
+            .app_data(chat.clone())
             .app_data(web::PayloadConfig::new(form::LARGEST))
             .app_data(web::PathConfig::default().error_handler(|_, _| Problem::NotFound.into()))
             .app_data(web::QueryConfig::default().error_handler(|_, _| Problem::NotFound.into()))

@@ -1,13 +1,17 @@
 //! THE list: every feature with its routes, tables and jobs. Coverage tests derive from it.
 
+use std::sync::Arc;
+
 use actix_web::web;
 
-use crate::jobs::Kind;
+use crate::chat::{self, Chat};
+use crate::ids::OrgId;
+use crate::jobs::{JobContext, JobError, Kind};
 use crate::orgs::{self, Orgs};
 use crate::web::Problem;
 use crate::web::page::{NavItem, NavOrg, Navigation};
 use crate::workspace::Viewer;
-use crate::{admin, api, audit, demo, health, insights, people};
+use crate::{admin, api, audit, demo, deployments, health, insights, people};
 
 /// Who may call a route: the least role, or less than a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +53,12 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/admin/model", Operator),
     route("POST", "/admin/model", Operator),
     route("POST", "/admin/model/remove", Operator),
+    route("POST", "/api/v1/change-sets", Token),
+    route("GET", "/api/v1/change-sets/{change_set}", Token),
+    route("POST", "/api/v1/change-sets/{change_set}/cancel", Token),
+    route("POST", "/api/v1/change-sets/{change_set}/deploy", Token),
+    route("POST", "/api/v1/change-sets/{change_set}/rollback", Token),
+    route("POST", "/api/v1/change-sets/{change_set}/validate", Token),
     route("GET", "/api/v1/components/{component}", Token),
     route("GET", "/api/v1/me", Token),
     route("GET", "/api/v1/orgs", Token),
@@ -77,9 +87,35 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/sign-out", Account),
     route("GET", "/w/{workspace}/", Role(Reader)),
     route("GET", "/w/{workspace}/audit", Role(Admin)),
+    route("GET", "/w/{workspace}/chat", Role(Member)),
+    route("POST", "/w/{workspace}/chat", Role(Member)),
+    route("GET", "/w/{workspace}/chat/{conversation}", Role(Member)),
+    route("POST", "/w/{workspace}/chat/{conversation}", Role(Member)),
+    route("POST", "/w/{workspace}/chat/{conversation}/again", Role(Member)),
+    route("POST", "/w/{workspace}/chat/{conversation}/consent", Role(Member)),
+    route("GET", "/w/{workspace}/chat/{conversation}/delete", Role(Member)),
+    route("POST", "/w/{workspace}/chat/{conversation}/delete", Role(Member)),
+    route("GET", "/w/{workspace}/chat/{conversation}/export", Role(Member)),
+    route("POST", "/w/{workspace}/chat/{conversation}/pin", Role(Member)),
+    route("POST", "/w/{workspace}/chat/{conversation}/rename", Role(Member)),
+    route("GET", "/w/{workspace}/chat/{conversation}/turns/{turn}/events", Role(Member)),
+    route("POST", "/w/{workspace}/chat/{conversation}/turns/{turn}/stop", Role(Member)),
+    route("GET", "/w/{workspace}/chats", Role(Member)),
     route("GET", "/w/{workspace}/live", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}/connection", Role(Reader)),
+    route("POST", "/w/{workspace}/o/{org}/deploy-policy", Role(Admin)),
+    route("GET", "/w/{workspace}/o/{org}/deployments", Role(Reader)),
+    route("GET", "/w/{workspace}/o/{org}/deployments/{change_set}", Role(Reader)),
+    route("GET", "/w/{workspace}/o/{org}/deployments/{change_set}/approve", Role(Member)),
+    route("POST", "/w/{workspace}/o/{org}/deployments/{change_set}/approve", Role(Member)),
+    route("POST", "/w/{workspace}/o/{org}/deployments/{change_set}/cancel", Role(Member)),
+    route("POST", "/w/{workspace}/o/{org}/deployments/{change_set}/discard", Role(Member)),
+    route("GET", "/w/{workspace}/o/{org}/deployments/{change_set}/edit", Role(Member)),
+    route("POST", "/w/{workspace}/o/{org}/deployments/{change_set}/edit", Role(Member)),
+    route("POST", "/w/{workspace}/o/{org}/deployments/{change_set}/release", Role(Member)),
+    route("POST", "/w/{workspace}/o/{org}/deployments/{change_set}/roll-back", Role(Member)),
+    route("POST", "/w/{workspace}/o/{org}/deployments/{change_set}/validate", Role(Member)),
     route("POST", "/w/{workspace}/o/{org}/disconnect", Role(Admin)),
     route("GET", "/w/{workspace}/o/{org}/findings", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}/findings/{finding}", Role(Reader)),
@@ -109,16 +145,30 @@ pub fn mount(config: &mut web::ServiceConfig) {
     demo::routes(config);
     orgs::routes(config);
     insights::routes(config);
+    chat::routes(config);
+    deployments::routes(config);
     audit::routes(config);
     admin::routes(config);
 }
 
 /// Every kind of background job.
-pub fn jobs(orgs: &Orgs) -> Vec<Kind> {
+pub fn jobs(orgs: &Orgs, chat: &Chat) -> Vec<Kind> {
     let mut kinds = orgs.jobs();
+    kinds.extend(chat.jobs());
+    kinds.extend(deployments::jobs(orgs));
     kinds.push(Kind::new(orgs::SYNCED, insights::analyse));
-    kinds.push(Kind::new(orgs::FORGOTTEN, insights::forget));
+    kinds.push(Kind::new(orgs::FORGOTTEN, forgotten));
     kinds
+}
+
+/// Every slice removes what it keeps of an org that was disconnected.
+async fn forgotten(job: JobContext) -> Result<(), JobError> {
+    let id: OrgId =
+        serde_json::from_value(job.args["org"].clone()).map_err(|e| JobError::Fail(e.to_string()))?;
+    let (ws, _) = job.split();
+    let ws = Arc::new(ws);
+    insights::forget(&ws, id).await?;
+    deployments::forget(&ws, id).await
 }
 
 /// The sidebar of a workspace; `current` is the path of the open entry below `/w/{slug}/`.
@@ -140,6 +190,12 @@ pub fn navigation(ws: &Viewer, current: &str) -> Result<Navigation, Problem> {
         current: here.is_some_and(|(_, h)| h.slug == org.slug),
     });
     let mut main = Vec::new();
+    let (mut new_chat, mut recent) = (String::new(), Vec::new());
+    if ws.role() >= Member {
+        new_chat = path("chat");
+        recent = chat::recent(&read, ws.account(), &ws.row().slug)?;
+        main.push(item("chat", "Chat", "message-square-text"));
+    }
     let mut home = path("orgs");
     if let Some((id, org)) = here {
         let below = |end: &str| format!("o/{}{end}", org.slug);
@@ -148,11 +204,13 @@ pub fn navigation(ws: &Viewer, current: &str) -> Result<Navigation, Problem> {
         let count = insights::open_findings(&read, *id)?;
         main.push(NavItem { count, ..item(&below("/findings"), "Findings", "shield-alert") });
         main.push(item(&below("/metadata"), "Metadata", "boxes"));
+        let count = deployments::waiting(&read, *id, ws.clock().now())?;
+        main.push(NavItem { count, ..item(&below("/deployments"), "Deployments", "rocket") });
     }
     let mut foot = vec![item("orgs", "Orgs", "cloud")];
     if ws.role() >= Admin {
         foot.push(item("audit", "Audit log", "scroll-text"));
     }
     foot.push(item("tokens", "API tokens", "key-round"));
-    Ok(Navigation { orgs: orgs.collect(), main, foot, home })
+    Ok(Navigation { orgs: orgs.collect(), new_chat, main, recent, foot, home })
 }

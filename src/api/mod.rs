@@ -1,7 +1,9 @@
 //! REST under `/api/v1`: JSON over the slices' own verbs. The bearer token decides the workspace; a scope is
 //! needed besides the role. Lists answer `{"items":[],"next":null}`; errors are problem+json.
 
+mod change_sets;
 mod components;
+pub mod idempotent;
 mod orgs;
 
 use actix_web::web;
@@ -15,6 +17,7 @@ const USUAL: usize = 50;
 const MOST: usize = 200;
 
 pub fn routes(config: &mut web::ServiceConfig) {
+    change_sets::routes(config);
     orgs::routes(config);
     components::routes(config);
 }

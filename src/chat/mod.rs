@@ -1,1 +1,34 @@
-//! Conversations: turns that run as jobs, their tools, citations and streams.
+//! Conversations: `verbs` is what a person does, `turn` the job that answers, with what it looks at in `tools` and what
+//! it says it from in `citations`; `hub` tells running turns to pages, `records` is what is kept, `pages` shows it.
+
+mod citations;
+mod fallback;
+pub mod hub;
+mod pages;
+mod prompt;
+pub mod records;
+mod tools;
+mod turn;
+mod verbs;
+
+pub use pages::{recent, routes};
+pub use verbs::{Asked, TURN, of, pin, rename, topic};
+
+use crate::jobs::Kind;
+use crate::models::Models;
+use hub::Hub;
+
+/// What this slice needs of the process.
+#[derive(Clone)]
+pub struct Chat {
+    pub models: Models,
+    pub hub: Hub,
+}
+
+impl Chat {
+    /// The background work of this slice.
+    pub fn jobs(&self) -> Vec<Kind> {
+        let this = self.clone();
+        vec![Kind::new(TURN, move |job| turn::run(this.clone(), job)).interactive()]
+    }
+}

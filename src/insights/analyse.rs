@@ -40,17 +40,14 @@ pub async fn run(job: JobContext) -> Result<(), JobError> {
 }
 
 /// Removes what is kept of an org that was disconnected.
-pub async fn forget(job: JobContext) -> Result<(), JobError> {
-    let id: OrgId =
-        serde_json::from_value(job.args["org"].clone()).map_err(|e| JobError::Fail(e.to_string()))?;
-    job.ws
-        .note(move |tx| {
-            tx.remove_under(&FINDINGS, &id)?;
-            tx.remove_under(&SCORES, &id)?;
-            tx.remove(&ANALYSES, &id)?;
-            Ok::<_, StoreError>(())
-        })
-        .await?;
+pub async fn forget(ws: &Worker, id: OrgId) -> Result<(), JobError> {
+    ws.note(move |tx| {
+        tx.remove_under(&FINDINGS, &id)?;
+        tx.remove_under(&SCORES, &id)?;
+        tx.remove(&ANALYSES, &id)?;
+        Ok::<_, StoreError>(())
+    })
+    .await?;
     Ok(())
 }
 

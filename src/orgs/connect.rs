@@ -243,6 +243,7 @@ async fn store(
         connected_by: ws.actor().account(),
         sync_job: None,
         last_sync: known.as_ref().and_then(|(_, org)| org.last_sync.clone()),
+        deploy_policy: known.as_ref().and_then(|(_, org)| org.deploy_policy),
         limits: known.map(|(_, org)| org.limits).unwrap_or_default(),
     };
     let cause = JobCause::of(ws);

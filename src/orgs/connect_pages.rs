@@ -6,6 +6,7 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::connect::{ConnectError, Wanted, begin, denied, finish, from_auth_url, workspace_of};
+use super::search::INDEX;
 use super::{FORGOTTEN, Orgs, access, records};
 use crate::identity::Via;
 use crate::ids::SessionId;
@@ -227,6 +228,7 @@ async fn disconnect(
     let cause = JobCause::of(&ws);
     ws.change(Action::OrgDisconnected, id, move |tx| {
         enqueue(tx, &cause, FORGOTTEN, serde_json::json!({ "org": id }))?;
+        enqueue(tx, &cause, INDEX, serde_json::json!({ "org": id }))?;
         tx.remove_under(&records::HISTORY, &id)?;
         tx.remove_under(&records::SOURCES, &id)?;
         tx.remove_under(&records::COMPONENTS, &id)?;

@@ -1,15 +1,18 @@
 //! The metadata explorer and the page of a component: source, fields, who changed it and when, what changed
 //! between syncs.
 
+use std::collections::HashSet;
+
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
-use similar::{ChangeTag, TextDiff};
 
 use super::pages::{KINDS, shown};
 use super::records::{self, COMPONENTS, Component, ComponentKey, HISTORY, SOURCES};
+use super::search::search;
 use crate::apex::{Language, Span, highlight};
 use crate::store::Read as _;
+use crate::web::diff::{self, Diff};
 use crate::web::{Crumb, Me, Problem, Shell, Web, page};
 use crate::workspace::Viewer;
 
@@ -17,6 +20,8 @@ use crate::workspace::Viewer;
 const SHOWN: usize = 100;
 /// Components looked at for one filtered page.
 const LOOKED_AT: usize = 50_000;
+/// Components that are added because their text says the words.
+const FOUND_BY_TEXT: usize = 50;
 /// Lines of source on a page.
 const LINES: usize = 5_000;
 
@@ -76,6 +81,7 @@ async fn list(
         let read = ws.read()?;
         let mut found = Vec::new();
         let scan = read.scan(&COMPONENTS).limit(LOOKED_AT);
+        let wanted_kind = kind.clone();
         let scan = if kind.is_empty() { scan.under(&id) } else { scan.under(&(id, kind)) };
         scan.each(|key, component| {
             let label = component.label.as_deref().unwrap_or_default().to_lowercase();
@@ -85,6 +91,20 @@ async fn list(
             }
             true
         })?;
+        // Behind the names that hold the words: everything else that says them.
+        let known: HashSet<ComponentKey> = found.iter().map(|(key, _)| key.clone()).collect();
+        if q.chars().count() > 1 {
+            for hit in search(&ws, Some(id), &q, FOUND_BY_TEXT)? {
+                let key = (hit.org, hit.kind, hit.name);
+                let wanted = wanted_kind.is_empty() || key.1 == wanted_kind;
+                if wanted
+                    && !known.contains(&key)
+                    && let Some(component) = read.get(&COMPONENTS, &key)?
+                {
+                    found.push((key, component));
+                }
+            }
+        }
         Ok(found)
     })
     .await??;
@@ -125,12 +145,6 @@ struct HistoryRow {
     by: String,
 }
 
-struct DiffLine {
-    sign: &'static str,
-    class: &'static str,
-    text: String,
-}
-
 #[derive(Template)]
 #[template(path = "orgs/component.html")]
 struct ComponentPage {
@@ -146,7 +160,7 @@ struct ComponentPage {
     cut: bool,
     history: Vec<HistoryRow>,
     diff_of: Option<u64>,
-    diff: Vec<DiffLine>,
+    diff: Diff,
 }
 
 async fn component(
@@ -168,10 +182,10 @@ async fn component(
     let source = read.get(&SOURCES, &key)?.unwrap_or_default();
     let version =
         |n: u64| versions.iter().find(|((_, number), _)| *number == n).and_then(|(_, v)| v.source.as_deref());
-    let diff = match query.v {
-        Some(n) => diff(version(n.saturating_sub(1)).unwrap_or_default(), version(n).unwrap_or_default()),
-        None => Vec::new(),
-    };
+    let compared = query.v.map(|n| {
+        let of = |n: u64| version(n).unwrap_or_default().to_owned();
+        (of(n.saturating_sub(1)), of(n))
+    });
     let history = versions.iter().map(|((_, number), v)| HistoryRow {
         number: *number,
         change: v.change.label(),
@@ -182,7 +196,11 @@ async fn component(
     drop(read);
     let language = Language::of_path(component.as_ref().map_or("", |c| c.file.as_str()));
     let cut = source.lines().count() > LINES;
-    let lines = web::block(move || highlight(&source, language)).await?;
+    let (lines, diff) = web::block(move || {
+        let diff = compared.map(|(before, after)| diff::unified(&before, &after, language, &[]));
+        (highlight(&source, language), diff.unwrap_or_default())
+    })
+    .await?;
     let lines = lines.into_iter().take(LINES).map(|line| line.0).collect();
     let slug = ws.row().slug.clone();
     let shell = Shell::workspace(&web, &me, &ws, &name, &format!("o/{}/metadata", org.slug))?;
@@ -205,27 +223,4 @@ async fn component(
         name,
         component,
     })
-}
-
-/// A unified diff with three lines around each change.
-fn diff(before: &str, after: &str) -> Vec<DiffLine> {
-    let diff = TextDiff::from_lines(before, after);
-    let mut lines = Vec::new();
-    for (n, group) in diff.grouped_ops(3).iter().enumerate() {
-        if n > 0 {
-            lines.push(DiffLine { sign: "", class: "h", text: "…".into() });
-        }
-        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
-            let (sign, class) = match change.tag() {
-                ChangeTag::Delete => ("−", "d"),
-                ChangeTag::Equal => ("", ""),
-                ChangeTag::Insert => ("+", "a"),
-            };
-            lines.push(DiffLine { sign, class, text: change.value().trim_end_matches('\n').to_owned() });
-        }
-        if lines.len() > LINES {
-            break;
-        }
-    }
-    lines
 }

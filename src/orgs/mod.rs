@@ -1,5 +1,5 @@
 //! Salesforce orgs: `connect` them, keep their tokens (`access`), `sync` their metadata into the catalogue
-//! (`records`), show it (`pages`, `explorer`).
+//! (`records`), show it (`pages`, `explorer`), find in it (`search`), say who deploys to it (`policy`).
 
 mod access;
 mod connect;
@@ -7,11 +7,15 @@ mod connect_pages;
 mod describe_fields;
 mod explorer;
 mod pages;
+mod policy;
 pub mod records;
+pub mod search;
 mod sync;
 
+pub use access::{AccessError, session};
 pub use connect::from_auth_url;
 pub use pages::{Limit, SyncState, counts, limits, request_sync, shown, sync_state};
+pub use policy::DeployPolicy;
 pub use sync::{SYNC, SYNCED};
 
 use actix_web::web;
@@ -36,7 +40,10 @@ impl Orgs {
     /// The background work of this slice.
     pub fn jobs(&self) -> Vec<Kind> {
         let this = self.clone();
-        vec![Kind::new(SYNC, move |job| sync::run(this.clone(), job))]
+        vec![
+            Kind::new(SYNC, move |job| sync::run(this.clone(), job)),
+            Kind::new(search::INDEX, search::index),
+        ]
     }
 }
 
@@ -44,5 +51,6 @@ impl Orgs {
 pub fn routes(config: &mut web::ServiceConfig) {
     connect_pages::routes(config);
     pages::routes(config);
+    policy::routes(config);
     explorer::routes(config);
 }

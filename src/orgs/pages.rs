@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::records::{self, COMPONENTS, ORGS, Org};
-use super::{Orgs, SYNC};
+use super::{DeployPolicy, Orgs, SYNC};
 use crate::ids::OrgId;
 use crate::jobs::{JOBS, JobCause, JobState, Progress, enqueue};
 use crate::store::audit::Action;
@@ -161,6 +161,7 @@ struct ConnectionPage {
     org: Org,
     connected: String,
     last: String,
+    policies: [DeployPolicy; 5],
     may_change: bool,
 }
 
@@ -178,6 +179,7 @@ async fn connection(
         slug,
         connected: shown(org.connected),
         last: org.last_sync.as_ref().map(|r| shown(r.at)).unwrap_or_default(),
+        policies: DeployPolicy::ALL,
         may_change: ws.role() >= crate::identity::Role::Admin,
         org,
     })

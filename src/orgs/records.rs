@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::DeployPolicy;
 use crate::ids::{AccountId, JobId, OrgId, SessionId};
 use crate::seal::Sealed;
 use crate::store::{Read, StoreError, Table};
@@ -44,6 +45,9 @@ pub struct Org {
     pub last_sync: Option<SyncRun>,
     #[serde(default)]
     pub limits: BTreeMap<String, LimitReading>,
+    /// Who may deploy, when an admin chose it.
+    #[serde(default)]
+    pub deploy_policy: Option<DeployPolicy>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

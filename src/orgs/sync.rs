@@ -23,6 +23,7 @@ use super::records::{
     COMPONENTS, Change, Component, ComponentKey, Field, HISTORY, LimitReading, ORGS, SOURCES, SyncRun,
     Version,
 };
+use super::search::INDEX;
 use super::{Orgs, describe_fields};
 
 /// Name of this kind of job.
@@ -269,6 +270,7 @@ async fn finish(
     ws.change(Action::OrgSynced, id, move |tx| {
         if let Some(mut org) = tx.get(&ORGS, &id)? {
             enqueue(tx, &cause, SYNCED, serde_json::json!({ "org": id }))?;
+            enqueue(tx, &cause, INDEX, serde_json::json!({ "org": id }))?;
             org.last_sync = Some(run);
             org.limits = limits;
             org.signed_out = None;

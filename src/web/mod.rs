@@ -1,12 +1,15 @@
 //! The page and API toolkit; names no feature. `access` turns a request into a signed-in person or a
 //! workspace handle, `form` reads posts, `page` draws the chrome, `problem` is every error a person sees,
-//! `guard` wraps all routes, `assets` serves embedded files, `tls` makes and loads certificates.
+//! `guard` wraps all routes, `markdown` draws answers, `diff` compares two texts, `assets` serves embedded files, `tls`
+//! makes and loads certificates.
 
 pub mod access;
 pub mod assets;
+pub mod diff;
 pub mod form;
 pub mod guard;
 pub mod live;
+pub mod markdown;
 pub mod page;
 pub mod problem;
 pub mod tls;

@@ -36,7 +36,11 @@ pub struct NavOrg {
 #[derive(Clone, Debug, Default)]
 pub struct Navigation {
     pub orgs: Vec<NavOrg>,
+    /// Where a new conversation begins; empty for those who may not chat.
+    pub new_chat: String,
     pub main: Vec<NavItem>,
+    /// The newest conversations of the person.
+    pub recent: Vec<Crumb>,
     pub foot: Vec<NavItem>,
     /// Where the workspace opens.
     pub home: String,

@@ -39,6 +39,7 @@ struct Tenant {
     lookups: SubKey,
     audit: SubKey,
     blobs: blobs::Blobs,
+    index: index::Index,
     live: Live,
     hooks: Arc<pool::Hooks>,
     clock: Clock,
@@ -61,6 +62,7 @@ impl Tenant {
             lookups: key.sub(Use::Lookups),
             audit: key.sub(Use::Audit),
             blobs: blobs::Blobs::new(home.join("blobs"), key.sub(Use::Blobs), shared.random.clone()),
+            index: index::Index::new(id, home, key.sub(Use::Index), Arc::clone(&shared.readers)),
             live: Live::new(),
             hooks: Arc::clone(&shared.hooks),
             clock: shared.clock.clone(),
@@ -102,6 +104,11 @@ impl Workspace {
     /// Large files of this workspace.
     pub fn blobs(&self) -> &blobs::Blobs {
         &self.tenant.blobs
+    }
+
+    /// What search reads. Blocks.
+    pub fn index(&self) -> &index::Index {
+        &self.tenant.index
     }
 
     /// Tells open pages that something changed.

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use lru::LruCache;
 
 use super::Tenant;
+use super::index::Readers;
 use crate::clock::{Clock, Random};
 use crate::identity::Control;
 use crate::ids::WorkspaceId;
@@ -174,6 +175,7 @@ pub(super) struct Shared {
     pub(super) hooks: Arc<Hooks>,
     pub(super) clock: Clock,
     pub(super) random: Random,
+    pub(super) readers: Arc<Readers>,
 }
 
 /// The workspaces that are open now.
@@ -192,7 +194,7 @@ struct Opened {
 
 impl Pool {
     pub fn new(data: Arc<DataDir>, clock: Clock, random: Random) -> Self {
-        let shared = Shared { hooks: Arc::default(), clock, random };
+        let shared = Shared { hooks: Arc::default(), clock, random, readers: Arc::default() };
         Self { data, shared, open: Mutex::new(Opened { kept: LruCache::new(KEPT), lent: Vec::new() }) }
     }
 

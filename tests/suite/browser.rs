@@ -11,7 +11,7 @@ const TAB: &str = "\u{E004}";
 const ENTER: &str = "\u{E007}";
 const ESCAPE: &str = "\u{E00C}";
 
-async fn is_calm(browser: &Browser, page: &str) {
+pub async fn is_calm(browser: &Browser, page: &str) {
     let complaints = browser.complaints().await;
     assert!(complaints.is_empty(), "{page}: {complaints:?}");
     let wide = browser.run("return document.documentElement.scrollWidth - window.innerWidth").await;
@@ -22,7 +22,7 @@ async fn is_calm(browser: &Browser, page: &str) {
 }
 
 /// axe-core's findings on the page, or none; its script is fetched by tests/run.
-async fn is_accessible(browser: &Browser, page: &str) {
+pub async fn is_accessible(browser: &Browser, page: &str) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/.cache/axe.min.js");
     let axe = std::fs::read_to_string(path)
         .expect("tests/.cache/axe.min.js is missing: run tests/run, which fetches it");
@@ -208,7 +208,7 @@ async fn an_error_takes_the_focus_and_names_itself_in_the_title() {
     is_accessible(&browser, "sign-in with an error").await;
 }
 
-async fn sign_in(browser: &Browser, base: &str) {
+pub async fn sign_in(browser: &Browser, base: &str) {
     browser.goto(&format!("{base}/sign-in")).await;
     browser.type_into("#email", "ada@halden.example").await;
     browser.type_into("#password", PASSWORD).await;

@@ -13,6 +13,8 @@ mod audit;
 mod bit_flips;
 mod boundaries;
 mod browser;
+mod deployments;
+mod deployments_pages;
 mod harness;
 mod headers;
 mod insights;

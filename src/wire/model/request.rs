@@ -142,7 +142,7 @@ impl SystemBlock {
 }
 
 /// One side of a turn.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Message {
     /// The raw blocks of an answer, as they came.
     Assistant(Vec<Value>),
@@ -153,7 +153,7 @@ pub enum Message {
 }
 
 /// What a tool brought.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ToolResult {
     /// Id of the call.
     pub call: String,
@@ -173,7 +173,7 @@ impl ToolResult {
 }
 
 /// A piece of a tool's result.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum ResultBlock {
     /// Something citable: `source` is our own reference, one text a passage.
     SearchResult {

@@ -1,0 +1,189 @@
+//! Turns that run now: what each has told so far, for any page that asks, from the beginning or from where it was.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::Stream;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::records::{Citation, Message, State};
+use crate::ids::{ChangeSetId, MessageId, TurnId};
+
+/// A listener hears that nothing happened after this long, so that dead connections are noticed.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Texts of one turn that are told one by one; what follows joins the last of them in larger pieces.
+const TOLD_SINGLY: usize = 20_000;
+
+/// What happens in a turn.
+#[derive(Clone, Debug)]
+pub enum Event {
+    Citation(Citation),
+    Done { message: MessageId, stop: &'static str },
+    Failed { title: String, detail: String, request_id: Option<String> },
+    Proposal(ChangeSetId),
+    Started(MessageId),
+    Text(String),
+    Tool { name: String, status: &'static str, summary: String },
+    Usage { input_tokens: u64, output_tokens: u64, cost_nano_usd: Option<u64> },
+}
+
+impl Event {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Citation(_) => "citation",
+            Self::Done { .. } => "done",
+            Self::Failed { .. } => "error",
+            Self::Proposal(_) => "proposal",
+            Self::Started(_) => "started",
+            Self::Text(_) => "text",
+            Self::Tool { .. } => "tool",
+            Self::Usage { .. } => "usage",
+        }
+    }
+
+    fn data(&self) -> Value {
+        match self {
+            Self::Citation(citation) => json!(citation),
+            Self::Done { message, stop } => json!({ "message": message, "stop": stop }),
+            Self::Failed { title, detail, request_id } => json!({
+                "type": "about:blank", "title": title, "status": 502, "detail": detail, "request_id": request_id,
+            }),
+            Self::Proposal(id) => json!({ "change_set": id }),
+            Self::Started(message) => json!({ "message": message }),
+            Self::Text(text) => json!({ "text": text }),
+            Self::Tool { name, status, summary } => {
+                json!({ "name": name, "status": status, "summary": summary })
+            }
+            Self::Usage { input_tokens, output_tokens, cost_nano_usd } => {
+                // Nine digits hold every nano-dollar exactly enough for a display.
+                #[expect(
+                    clippy::cast_precision_loss,
+                    reason = "an amount to show, far below 2^53 nano-dollars"
+                )]
+                let usd = cost_nano_usd.map(|nano| nano as f64 / 1e9);
+                json!({ "input_tokens": input_tokens, "output_tokens": output_tokens, "cost_usd": usd })
+            }
+        }
+    }
+
+    /// The last one of a turn.
+    pub fn ends(&self) -> bool {
+        matches!(self, Self::Done { .. } | Self::Failed { .. })
+    }
+}
+
+/// An event with its number in the turn, from 1.
+#[derive(Clone, Debug)]
+pub struct Numbered {
+    pub id: u64,
+    pub event: Event,
+}
+
+impl Numbered {
+    /// As a server-sent event.
+    pub fn sse(&self) -> String {
+        format!("id: {}\nevent: {}\ndata: {}\n\n", self.id, self.event.name(), self.event.data())
+    }
+}
+
+/// A turn that runs.
+pub struct Running {
+    events: Mutex<Vec<Event>>,
+    count: watch::Sender<usize>,
+    /// Cancelled when a person stops the turn.
+    pub stop: CancellationToken,
+}
+
+impl Running {
+    fn new() -> Self {
+        Self { events: Mutex::default(), count: watch::Sender::new(0), stop: CancellationToken::new() }
+    }
+
+    pub fn tell(&self, event: Event) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.push(event);
+        self.count.send_replace(events.len());
+    }
+
+    /// Whether texts should be gathered before they are told.
+    pub fn is_crowded(&self) -> bool {
+        *self.count.borrow() > TOLD_SINGLY
+    }
+
+    fn get(&self, at: usize) -> Option<Event> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).get(at).cloned()
+    }
+}
+
+/// All turns that run in this process. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Hub(Arc<Mutex<HashMap<TurnId, Arc<Running>>>>);
+
+impl Hub {
+    /// The turn, which begins to be told if it is not yet.
+    pub fn open(&self, id: TurnId) -> Arc<Running> {
+        Arc::clone(self.lock().entry(id).or_insert_with(|| Arc::new(Running::new())))
+    }
+
+    pub fn of(&self, id: TurnId) -> Option<Arc<Running>> {
+        self.lock().get(&id).cloned()
+    }
+
+    /// Forgets a turn that has ended; those that listen hear it to its end.
+    pub fn close(&self, id: TurnId) {
+        self.lock().remove(&id);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TurnId, Arc<Running>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All events of a turn from the first on, then those that come. `None` is a heartbeat. Ends with the turn.
+pub fn listen(running: Arc<Running>) -> impl Stream<Item = Option<Numbered>> {
+    let news = running.count.subscribe();
+    futures_util::stream::unfold(Some((running, news, 0)), |state| async move {
+        let (running, mut news, at) = state?;
+        loop {
+            if let Some(event) = running.get(at) {
+                let next = (!event.ends()).then_some((running, news, at + 1));
+                return Some((Some(Numbered { id: at as u64 + 1, event }), next));
+            }
+            match tokio::time::timeout(HEARTBEAT, news.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return None,
+                Err(_) => return Some((None, Some((running, news, at)))),
+            }
+        }
+    })
+}
+
+/// The events of a turn that has ended, made from what is kept.
+pub fn told(id: MessageId, row: &Message) -> Vec<Event> {
+    let mut events = vec![Event::Started(id)];
+    for tool in &row.tools {
+        let status = if tool.failed { "failed" } else { "done" };
+        events.push(Event::Tool { name: tool.name.clone(), status, summary: tool.summary.clone() });
+    }
+    events.extend(row.citations.iter().cloned().map(Event::Citation));
+    if !row.text.is_empty() {
+        events.push(Event::Text(row.text.clone()));
+    }
+    events.extend(row.proposals.iter().copied().map(Event::Proposal));
+    events.push(Event::Usage {
+        input_tokens: row.usage.prompt(),
+        output_tokens: row.usage.output,
+        cost_nano_usd: row.cost_nano_usd,
+    });
+    events.push(match (&row.failure, row.state) {
+        (Some(detail), State::Failed) => {
+            Event::Failed { title: "The answer failed".into(), detail: detail.clone(), request_id: None }
+        }
+        (_, State::Stopped) => Event::Done { message: id, stop: "stopped" },
+        _ => Event::Done { message: id, stop: "end_turn" },
+    });
+    events
+}
