@@ -41,6 +41,7 @@ pub fn preview(org: &Org, package: &Package) -> Sources {
 
 /// Changes the org.
 pub fn apply(org: &mut Org, package: &Package, now: Timestamp) {
+    org.modified = now;
     for part in &package.parts {
         let key = key(part);
         let Some(present) = org.components.get_mut(&key) else {

@@ -1,9 +1,13 @@
 use super::*;
 use crate::clock::Clock;
-use crate::sim::salesforce::fixture;
+use crate::sim::salesforce::{Options, fixture};
 
 fn org() -> Org {
-    fixture::load(&Clock::manual("2026-11-23T09:00:00Z".parse().unwrap()), true).unwrap()
+    fixture::load(&Options {
+        clock: Clock::manual("2026-11-23T09:00:00Z".parse().unwrap()),
+        ..Options::default()
+    })
+    .unwrap()
 }
 
 #[test]
