@@ -4,6 +4,7 @@
 pub mod analyze;
 mod config;
 mod demo;
+mod extract;
 mod serve;
 mod sim;
 mod verify;
@@ -44,6 +45,8 @@ enum Command {
     },
     /// Runs a throw-away instance with a simulated org, and prints a link that is signed in.
     Demo(demo::DemoArgs),
+    /// Prints the text of a document as the library would see it.
+    Extract(extract::ExtractArgs),
     /// Makes a master key file (0600). Never replaces one.
     Key {
         #[command(subcommand)]
@@ -57,6 +60,12 @@ enum Command {
     Sim {
         #[command(subcommand)]
         command: SimCommand,
+    },
+    /// What the server starts for itself.
+    #[command(hide = true)]
+    Worker {
+        #[command(subcommand)]
+        command: extract::WorkerCommand,
     },
     /// Checks every page, seal and audit chain of a stopped instance's data; names the first broken place.
     Verify(ServerArgs),
@@ -120,6 +129,7 @@ pub fn main() -> ExitCode {
         Command::Audit { command: AuditCommand::Verify(args) } => verify::audit(&args),
         Command::Config { command: ConfigCommand::Check(args) } => config::check(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Extract(args) => extract::run(&args),
         Command::Key { command: KeyCommand::Create(args) } => verify::create_key(&args),
         Command::Key { command: KeyCommand::Status(args) } => verify::key_status(&args),
         Command::Serve(args) => serve::run(&args),
@@ -127,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Sim { command: SimCommand::Salesforce(args) } => sim::salesforce(&args),
         Command::SetupCode(args) => verify::setup_code(&args),
         Command::Verify(args) => verify::data(&args),
+        Command::Worker { command } => extract::work(&command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
