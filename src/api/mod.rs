@@ -3,6 +3,7 @@
 
 mod change_sets;
 mod components;
+mod conversations;
 mod documents;
 pub mod idempotent;
 mod orgs;
@@ -22,6 +23,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     change_sets::routes(config);
     orgs::routes(config);
     components::routes(config);
+    conversations::routes(config);
     documents::routes(config);
     search::routes(config);
 }

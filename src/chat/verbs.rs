@@ -92,6 +92,31 @@ impl Chat {
         Ok(asked)
     }
 
+    /// Begins a conversation that has no question yet.
+    pub async fn begin(
+        &self,
+        ws: &Member,
+        org: Option<OrgId>,
+        title: Option<&str>,
+    ) -> Result<ConversationId, Problem> {
+        if let Some(org) = org
+            && !ws.read()?.has(&ORGS, &org)?
+        {
+            return Err(Problem::field("org", "There is no such org in this workspace."));
+        }
+        let title = match title.map(str::trim).filter(|title| !title.is_empty()) {
+            Some(title) => title.chars().take(LONGEST_TITLE).collect(),
+            None => "New conversation".to_owned(),
+        };
+        let (id, now) = (ConversationId::new(ws.clock(), ws.random()), ws.clock().now());
+        let row = Conversation { title, org, owner: ws.account(), created: now, updated: now, pinned: false };
+        ws.change::<_, StoreError>(Action::ConversationChanged, id, move |tx| {
+            tx.put(&CONVERSATIONS, &id, &row)
+        })
+        .await?;
+        Ok(id)
+    }
+
     /// Asks the last question once more; the answers before are kept.
     pub async fn again(&self, ws: &Member, id: ConversationId) -> Result<Asked, Problem> {
         let row = Conversation { updated: ws.clock().now(), ..of(ws, id)? };
