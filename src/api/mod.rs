@@ -3,8 +3,10 @@
 
 mod change_sets;
 mod components;
+mod documents;
 pub mod idempotent;
 mod orgs;
+mod search;
 
 use actix_web::web;
 use serde::{Deserialize, Serialize};
@@ -20,6 +22,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
     change_sets::routes(config);
     orgs::routes(config);
     components::routes(config);
+    documents::routes(config);
+    search::routes(config);
 }
 
 /// Which part of a list.
