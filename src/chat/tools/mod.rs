@@ -49,12 +49,15 @@ impl From<StoreError> for Failed {
     }
 }
 
+/// What reads for a call, off the async threads.
+type Reading = fn(&Scope, Map<String, Value>) -> Result<Brought, Failed>;
+
 struct Kind {
     name: &'static str,
     description: &'static str,
     properties: fn() -> Value,
     /// Reads; `None` for what the turn itself does.
-    run: Option<fn(&Scope, Map<String, Value>) -> Result<Brought, Failed>>,
+    run: Option<Reading>,
     said: fn(&Map<String, Value>) -> String,
 }
 
