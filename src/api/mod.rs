@@ -3,6 +3,7 @@
 
 mod change_sets;
 mod components;
+mod conversations;
 pub mod idempotent;
 mod orgs;
 
@@ -18,6 +19,7 @@ const MOST: usize = 200;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     change_sets::routes(config);
+    conversations::routes(config);
     orgs::routes(config);
     components::routes(config);
 }

@@ -50,6 +50,18 @@ pub fn of(ws: &Member, id: ConversationId) -> Result<Conversation, Problem> {
 }
 
 impl Chat {
+    /// Begins a conversation in which nothing was said yet.
+    pub async fn start(&self, ws: &Member) -> Result<ConversationId, Problem> {
+        let id = ConversationId::new(ws.clock(), ws.random());
+        let (now, owner, title) = (ws.clock().now(), ws.account(), "New chat".to_owned());
+        let row = Conversation { title, org: None, owner, created: now, updated: now, pinned: false };
+        let kept = ws.change::<_, StoreError>(Action::ConversationChanged, id, move |tx| {
+            tx.put(&CONVERSATIONS, &id, &row)
+        });
+        kept.await?;
+        Ok(id)
+    }
+
     /// Takes a question, in a new conversation or an old one, and has it answered.
     pub async fn ask(
         &self,
@@ -68,7 +80,11 @@ impl Chat {
         let (clock, random) = (ws.clock(), ws.random());
         let now = clock.now();
         let (id, row) = if let Some(id) = conversation {
-            (id, Conversation { org, updated: now, ..of(ws, id)? })
+            let mut row = Conversation { org, updated: now, ..of(ws, id)? };
+            if newest(ws, id)?.is_none() {
+                row.title = title(&text);
+            }
+            (id, row)
         } else {
             let (title, owner) = (title(&text), ws.account());
             let row = Conversation { title, org, owner, created: now, updated: now, pinned: false };
