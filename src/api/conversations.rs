@@ -31,9 +31,22 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/api/v1/conversations/{conversation}/turns/{turn}/stop", web::post().to(stop));
 }
 
-async fn create(chat: web::Data<Chat>, me: Me, ws: Member) -> Result<HttpResponse, Problem> {
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct New {
+    org: Option<OrgId>,
+    title: Option<String>,
+}
+
+async fn create(
+    chat: web::Data<Chat>,
+    me: Me,
+    ws: Member,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
     needs(&me, Scope::Chat)?;
-    let id = chat.start(&ws).await?;
+    let new: New = parsed(&read(payload).await?)?;
+    let id = chat.begin(&ws, new.org, new.title.as_deref()).await?;
     Ok(HttpResponse::Created().json(json!({ "id": id })))
 }
 

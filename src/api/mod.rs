@@ -4,8 +4,10 @@
 mod change_sets;
 mod components;
 mod conversations;
+mod documents;
 pub mod idempotent;
 mod orgs;
+mod search;
 
 use actix_web::web;
 use serde::{Deserialize, Serialize};
@@ -19,9 +21,11 @@ const MOST: usize = 200;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     change_sets::routes(config);
-    conversations::routes(config);
     orgs::routes(config);
     components::routes(config);
+    conversations::routes(config);
+    documents::routes(config);
+    search::routes(config);
 }
 
 /// Which part of a list.

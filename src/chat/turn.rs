@@ -24,8 +24,8 @@ use crate::orgs::records::ORGS;
 use crate::store::audit::Action;
 use crate::store::{Read as _, StoreError};
 use crate::wire::model::{
-    AnswerStream, Ask, AssistantMessage, Event as Heard, Message as Wire, ModelError, Outcome, Stop,
-    ToolCall, ToolResult, Usage, cost,
+    AnswerStream, Ask, AssistantMessage, Event as Heard, Message as Wire, ModelError, Outcome, ResultBlock,
+    Stop, ToolCall, ToolResult, Usage, cost,
 };
 use crate::workspace::Worker;
 
@@ -292,8 +292,16 @@ impl Answer {
             Ok(mut brought) => {
                 let mut masker = Masker::new(&self.ws);
                 masker.result(&mut brought.json);
+                for block in &mut brought.passages {
+                    if let ResultBlock::SearchResult { title, texts, .. } = block {
+                        *title = masker.foreign(title);
+                        for text in texts {
+                            *text = masker.foreign(text);
+                        }
+                    }
+                }
                 masker.remember(&mut self.known);
-                let result = ToolResult::text(&call.id, brought.text());
+                let result = brought.result(&call.id);
                 self.citing.learn(brought.sources);
                 (brought.found, result)
             }

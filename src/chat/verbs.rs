@@ -26,6 +26,8 @@ pub const TURN: &str = "chat.turn";
 pub const LONGEST: usize = 32_000;
 /// Longest name of a conversation, in characters.
 const LONGEST_TITLE: usize = 120;
+/// The name of a conversation until its first question gives it one.
+const UNNAMED: &str = "New conversation";
 /// What the consent to validations asks for.
 const VALIDATE: &str = "Validate it.";
 
@@ -50,18 +52,6 @@ pub fn of(ws: &Member, id: ConversationId) -> Result<Conversation, Problem> {
 }
 
 impl Chat {
-    /// Begins a conversation in which nothing was said yet.
-    pub async fn start(&self, ws: &Member) -> Result<ConversationId, Problem> {
-        let id = ConversationId::new(ws.clock(), ws.random());
-        let (now, owner, title) = (ws.clock().now(), ws.account(), "New chat".to_owned());
-        let row = Conversation { title, org: None, owner, created: now, updated: now, pinned: false };
-        let kept = ws.change::<_, StoreError>(Action::ConversationChanged, id, move |tx| {
-            tx.put(&CONVERSATIONS, &id, &row)
-        });
-        kept.await?;
-        Ok(id)
-    }
-
     /// Takes a question, in a new conversation or an old one, and has it answered.
     pub async fn ask(
         &self,
@@ -81,7 +71,7 @@ impl Chat {
         let now = clock.now();
         let (id, row) = if let Some(id) = conversation {
             let mut row = Conversation { org, updated: now, ..of(ws, id)? };
-            if newest(ws, id)?.is_none() {
+            if row.title == UNNAMED && newest(ws, id)?.is_none() {
                 row.title = title(&text);
             }
             (id, row)
@@ -106,6 +96,31 @@ impl Chat {
         })
         .await?;
         Ok(asked)
+    }
+
+    /// Begins a conversation that has no question yet.
+    pub async fn begin(
+        &self,
+        ws: &Member,
+        org: Option<OrgId>,
+        title: Option<&str>,
+    ) -> Result<ConversationId, Problem> {
+        if let Some(org) = org
+            && !ws.read()?.has(&ORGS, &org)?
+        {
+            return Err(Problem::field("org", "There is no such org in this workspace."));
+        }
+        let title = match title.map(str::trim).filter(|title| !title.is_empty()) {
+            Some(title) => title.chars().take(LONGEST_TITLE).collect(),
+            None => UNNAMED.to_owned(),
+        };
+        let (id, now) = (ConversationId::new(ws.clock(), ws.random()), ws.clock().now());
+        let row = Conversation { title, org, owner: ws.account(), created: now, updated: now, pinned: false };
+        ws.change::<_, StoreError>(Action::ConversationChanged, id, move |tx| {
+            tx.put(&CONVERSATIONS, &id, &row)
+        })
+        .await?;
+        Ok(id)
     }
 
     /// Asks the last question once more; the answers before are kept.

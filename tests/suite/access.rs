@@ -11,14 +11,14 @@ use vynos::store::audit::{Action, Actor};
 
 use crate::harness::{Client, PASSWORD, Server};
 
-fn person(control: &Control, name: &str) -> AccountId {
+pub fn person(control: &Control, name: &str) -> AccountId {
     let email = format!("{name}@halden.example");
     let new = Control::prepare_account(&email, name, &Secret::new(PASSWORD.into()), false).unwrap();
     let note = Note::new(Actor::Operator, Action::AccountChanged, name);
     control.change_now(note, |tx| control.insert_account(tx, new)).unwrap()
 }
 
-async fn signed_in(server: &Server, name: &str) -> Client {
+pub async fn signed_in(server: &Server, name: &str) -> Client {
     let client = server.client();
     assert_eq!(client.sign_in(&format!("{name}@halden.example"), PASSWORD).await.status, 303);
     client

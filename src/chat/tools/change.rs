@@ -101,7 +101,7 @@ pub async fn propose(
         "change_id": proposed.id, "org": row.name, "files": count, "problems": proposed.problems,
         "note": "A draft. Nothing is in the org.",
     });
-    Ok((proposed.id, Brought { json, found: many(count, "file"), sources: Vec::new() }))
+    Ok((proposed.id, Brought { json, found: many(count, "file"), ..Brought::default() }))
 }
 
 pub fn validate_input() -> Value {
@@ -162,5 +162,5 @@ fn ended(scope: &Scope, id: DeploymentId) -> Result<Option<Brought>, StoreError>
     json["state"] = label.into();
     json["success"] = (run.state == deployments::records::RunState::Succeeded).into();
     json["said"] = run.said.into();
-    Ok(Some(Brought { json, found: label.to_owned(), sources: Vec::new() }))
+    Ok(Some(Brought { json, found: label.to_owned(), ..Brought::default() }))
 }

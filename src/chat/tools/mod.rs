@@ -2,6 +2,7 @@
 //! nothing in them can pose as anything else.
 
 pub mod change;
+pub mod documents;
 mod insights;
 mod metadata;
 mod org;
@@ -15,7 +16,7 @@ use super::citations::Source;
 use crate::ids::OrgId;
 use crate::orgs::records::{self, Org};
 use crate::store::{Read as _, StoreError};
-use crate::wire::model::Tool;
+use crate::wire::model::{ResultBlock, Tool, ToolResult};
 use crate::workspace::Worker;
 
 /// Longest result, in bytes.
@@ -34,6 +35,8 @@ pub struct Brought {
     pub json: Value,
     /// For people: `12 found`.
     pub found: String,
+    /// Passages that the model cites itself; instead of `json`.
+    pub passages: Vec<ResultBlock>,
     /// What the answer may cite.
     pub sources: Vec<(String, Source)>,
 }
@@ -49,19 +52,26 @@ impl From<StoreError> for Failed {
     }
 }
 
-/// What reads for a call, off the async threads.
-type Reading = fn(&Scope, Map<String, Value>) -> Result<Brought, Failed>;
+/// How a tool reads.
+type Reads = fn(&Scope, Map<String, Value>) -> Result<Brought, Failed>;
 
 struct Kind {
     name: &'static str,
     description: &'static str,
     properties: fn() -> Value,
     /// Reads; `None` for what the turn itself does.
-    run: Option<Reading>,
+    run: Option<Reads>,
     said: fn(&Map<String, Value>) -> String,
 }
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
+    Kind {
+        name: "knowledge_search",
+        description: "Passages of the team's own documents (naming rules, runbooks, processes), with their pages.",
+        properties: documents::input,
+        run: Some(documents::search),
+        said: |input| format!("Searched the documents for “{}”", word(input, "query")),
+    },
     Kind {
         name: "metadata_get",
         description: "Reads one component by its ref: part summary (facts and fields), or source (text, in pages by \
@@ -156,6 +166,14 @@ pub fn call(scope: &Scope, name: &str, input: Map<String, Value>) -> Result<Brou
 }
 
 impl Brought {
+    /// What goes back to the model.
+    pub fn result(&self, call: &str) -> ToolResult {
+        if self.passages.is_empty() {
+            return ToolResult::text(call, self.text());
+        }
+        ToolResult { call: call.to_owned(), content: self.passages.clone(), is_error: false }
+    }
+
     /// The result as the model reads it; never longer than a tool may be.
     pub fn text(&self) -> String {
         let mut json = self.json.clone();

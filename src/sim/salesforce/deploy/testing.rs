@@ -200,7 +200,7 @@ pub fn coverage(sources: &Sources, tests: &[String]) -> Vec<Covered> {
     let covered = code.iter().filter_map(|(name, (source, is_trigger))| {
         let lines = runnable(source)?;
         let percent = if reached.contains(name) { declared(source) } else { 0 };
-        let run = lines.len() * percent / 100;
+        let run = (lines.len() * percent + 50) / 100;
         let uncovered = lines.iter().skip(run).copied().collect();
         Some(Covered { name: (*name).to_owned(), is_trigger: *is_trigger, lines: lines.len(), uncovered })
     });
