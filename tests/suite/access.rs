@@ -52,6 +52,7 @@ async fn call(client: &Client, route: &Route) -> Verdict {
     let path =
         route.path.replace("{workspace}", "halden-energy").replace("{token}", "01m8502e5c5z16kwvzypsnvxp3");
     let answer = match route.method {
+        "DELETE" => client.send(client.request("DELETE", &path)).await,
         "GET" => client.get(&path).await,
         _ => client.post(&path, &[]).await,
     };
