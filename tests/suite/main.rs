@@ -23,6 +23,7 @@ mod kill;
 mod orgs;
 mod power_loss;
 mod setup;
+mod sim_clients;
 mod sim_deploy;
 mod sim_model;
 mod sim_salesforce;
