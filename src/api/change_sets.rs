@@ -65,7 +65,14 @@ struct New {
 #[serde(deny_unknown_fields)]
 struct NewFile {
     path: String,
+    /// `null` deletes the component; leaving it out by mistake must not.
+    #[serde(deserialize_with = "said")]
     content: Option<String>,
+}
+
+/// A field that has to be there, even as `null`.
+fn said<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    Option::deserialize(value)
 }
 
 async fn create(

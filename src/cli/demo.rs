@@ -97,6 +97,7 @@ async fn start(args: &DemoArgs, home: &Path, org: Url) -> Result<App, Failure> {
         behind_proxy: false,
         demo: true,
         extra_salesforce: vec![org],
+        program: None,
         workers: None,
         clock: Clock::system(),
         random: Random::system(),

@@ -156,13 +156,12 @@ impl<'a> Writer<'a> {
             if self.out.len() > LARGEST {
                 return;
             }
-            at += match self.short_citation(&events[at..]) {
-                Some(used) => used,
-                None => {
-                    self.event(event, events.get(at + 1));
-                    1
-                }
-            };
+            if let Some(used) = self.short_citation(&events[at..]) {
+                at += used;
+            } else {
+                self.event(event, events.get(at + 1));
+                at += 1;
+            }
         }
     }
 
