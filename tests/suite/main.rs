@@ -30,6 +30,7 @@ mod knowledge;
 mod orgs;
 mod power_loss;
 mod setup;
+mod sim_clients;
 mod sim_deploy;
 mod sim_model;
 mod sim_salesforce;

@@ -35,6 +35,7 @@ struct Wanted {
     remaining_calls: Option<u64>,
     rotate_refresh: Option<bool>,
     slow_retrieve: Option<u32>,
+    retrieve_files: Option<usize>,
     slow_deploy: Option<u32>,
     /// The next answers break off in the middle.
     cut_next: Option<u32>,
@@ -66,6 +67,7 @@ async fn change(sim: web::Data<Sim>, request: HttpRequest, wanted: web::Json<Wan
     faults.remaining_calls = wanted.remaining_calls.or(faults.remaining_calls);
     faults.rotate_refresh = wanted.rotate_refresh.unwrap_or(faults.rotate_refresh);
     faults.slow_retrieve = wanted.slow_retrieve.unwrap_or(faults.slow_retrieve);
+    faults.retrieve_files = wanted.retrieve_files.or(faults.retrieve_files);
     faults.slow_deploy = wanted.slow_deploy.unwrap_or(faults.slow_deploy);
     faults.cut_next = wanted.cut_next.unwrap_or(faults.cut_next);
     faults.drip = wanted.drip.or(faults.drip);

@@ -177,7 +177,7 @@ fn check_retrieve(org: &mut Org, operation: Node<'_, '_>) -> HttpResponse {
         Ok(packed) => packed,
         Err(error) => return fault("UNKNOWN_EXCEPTION", &error.to_string()),
     };
-    if packed.count > MOST_FILES || packed.zip.len() > LARGEST_ZIP {
+    if packed.count > org.faults.retrieve_files.unwrap_or(MOST_FILES) || packed.zip.len() > LARGEST_ZIP {
         let result = format!(
             "<result><done>true</done><errorMessage>LIMIT_EXCEEDED: MAXIMUM_SIZE_OF_FILES_REACHED Maximum size/number of \
              files reached</errorMessage><errorStatusCode>LIMIT_EXCEEDED</errorStatusCode><id>{id}</id><status>Failed</status>\

@@ -62,6 +62,8 @@ pub struct Faults {
     pub rotate_refresh: bool,
     /// A retrieve stays in progress for this many polls.
     pub slow_retrieve: u32,
+    /// A retrieve may bring this many files instead of 10,000.
+    pub retrieve_files: Option<usize>,
     /// A deploy stays in progress for this many polls more.
     pub slow_deploy: u32,
     /// The next n answers break off in the middle.

@@ -1,3 +1,5 @@
+//! The fixture through the compiler and the tests of a deploy.
+
 use super::*;
 use crate::clock::Clock;
 use crate::sim::salesforce::{Options, fixture};
