@@ -19,6 +19,7 @@ use crate::identity::throttle::Throttle;
 use crate::ids::WorkspaceId;
 use crate::jobs::{Board, Runner};
 use crate::ledger::Ledger;
+use crate::mail::MailServer;
 use crate::models::Models;
 use crate::orgs::Orgs;
 use crate::seal::{MasterKey, SealError, Secret};
@@ -153,11 +154,13 @@ impl App {
         let pool = Arc::new(Pool::new(data, options.clock.clone(), options.random.clone()));
         let door = Door::new(control.clone(), Arc::clone(&pool));
         let workspaces: Vec<WorkspaceId> = control.all_workspaces()?.into_iter().map(|(id, _)| id).collect();
-        let ledger = Ledger::start(door.clone());
+        let ledger = Ledger::start(door.clone(), control.clone());
         let policy = Policy { extra_salesforce: options.extra_salesforce.clone(), ..Policy::default() };
         let gate = Gate::new(policy.clone(), options.clock.clone(), ledger.sink())
             .map_err(|e| StartError::Other(e.to_string()))?;
         let models = Models::start(control.clone(), gate.clone(), policy)
+            .map_err(|e| StartError::Other(e.to_string()))?;
+        let mail = MailServer::start(control.clone(), gate.clone(), url.clone())
             .map_err(|e| StartError::Other(e.to_string()))?;
         let callback =
             url.join("/oauth/salesforce/callback").map_err(|e| StartError::Other(e.to_string()))?;
@@ -188,9 +191,9 @@ impl App {
         });
         let orgs = web::Data::new(orgs);
         let models = web::Data::new(models);
-        let chat = web::Data::new(chat);
+        let (chat, mail) = (web::Data::new(chat), web::Data::new(mail));
         let (server, running) =
-            serve(listener, &web, &orgs, &models, &chat, certificate.as_ref(), options.workers)?;
+            serve(listener, &web, &orgs, &models, &mail, &chat, certificate.as_ref(), options.workers)?;
         Ok(Self {
             address,
             url,
@@ -301,16 +304,19 @@ fn serve(
     web: &web::Data<Web>,
     orgs: &web::Data<Orgs>,
     models: &web::Data<Models>,
+    mail: &web::Data<MailServer>,
     chat: &web::Data<Chat>,
     certificate: Option<&Certificate>,
     workers: Option<usize>,
 ) -> Result<(ServerHandle, tokio::task::JoinHandle<std::io::Result<()>>), StartError> {
-    let (data, orgs, models, chat) = (web.clone(), orgs.clone(), models.clone(), chat.clone());
+    let (data, orgs, models) = (web.clone(), orgs.clone(), models.clone());
+    let (mail, chat) = (mail.clone(), chat.clone());
     let mut server = HttpServer::new(move || {
         ActixApp::new()
             .app_data(data.clone())
             .app_data(orgs.clone())
             .app_data(models.clone())
+            .app_data(mail.clone())
             .app_data(chat.clone())
             .app_data(web::PayloadConfig::new(form::LARGEST))
             .app_data(web::PathConfig::default().error_handler(|_, _| Problem::NotFound.into()))

@@ -20,6 +20,7 @@ mod headers;
 mod insights;
 mod jobs;
 mod kill;
+mod mail;
 mod orgs;
 mod power_loss;
 mod setup;
