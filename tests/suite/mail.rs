@@ -47,6 +47,7 @@ impl Relay {
             .arg("--key")
             .arg(dir.path().join("key.pem"))
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap());
@@ -198,27 +199,25 @@ async fn what_is_said_in_clear_behind_starttls_never_counts() {
     let between = tokio::spawn(async move {
         let (client, _) = listener.accept().await.unwrap();
         let server = tokio::net::TcpStream::connect(("127.0.0.1", behind)).await.unwrap();
-        let (mut from_server, mut to_server) = server.into_split();
+        let (from_server, mut to_server) = server.into_split();
         let (from_client, mut to_client) = client.into_split();
+        let mut from_server = tokio::io::BufReader::new(from_server).lines();
         let mut from_client = tokio::io::BufReader::new(from_client);
-        let mut reply = vec![0; 4096];
-        loop {
-            let n = from_server.read(&mut reply).await.unwrap();
-            let said = reply[..n].to_vec();
-            if said.starts_with(b"220 Ready") {
-                to_client
-                    .write_all(&[said.as_slice(), b"250-evil\r\n250 AUTH PLAIN\r\n"].concat())
-                    .await
-                    .unwrap();
+        while let Some(said) = from_server.next_line().await.unwrap() {
+            to_client.write_all(format!("{said}\r\n").as_bytes()).await.unwrap();
+            if said.starts_with("220 Ready") {
+                to_client.write_all(b"250-evil\r\n250 AUTH PLAIN\r\n").await.unwrap();
                 let mut rest = Vec::new();
                 let _ = from_client.read_to_end(&mut rest).await;
                 return rest;
             }
-            to_client.write_all(&said).await.unwrap();
-            let mut line = String::new();
-            from_client.read_line(&mut line).await.unwrap();
-            to_server.write_all(line.as_bytes()).await.unwrap();
+            if said.as_bytes()[3] == b' ' {
+                let mut line = String::new();
+                from_client.read_line(&mut line).await.unwrap();
+                to_server.write_all(line.as_bytes()).await.unwrap();
+            }
         }
+        panic!("the server ended before STARTTLS");
     });
     let answer = tried(&ada, &relay, "start_tls", &[("port", &port)]).await;
     assert_eq!(answer.status, 422, "{}", text(&answer));
