@@ -130,8 +130,17 @@ class Turn {
   }
 }
 
+// For screen readers: the page itself shows the same.
 function announce(words) {
-  if (say && say.textContent !== words) say.textContent = words;
+  if (!say) return;
+  say.className = 'vh';
+  if (say.textContent !== words) say.textContent = words;
+}
+
+// For everybody: nothing else on the page says it.
+function complain(words) {
+  announce(words);
+  say.className = 'note bad';
 }
 
 // ---- the page as it is now
@@ -167,7 +176,8 @@ async function load(url, options) {
 
 async function words(answer) {
   const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
-  return page.querySelector('main')?.textContent.trim() || 'The message was not sent.';
+  const said = page.querySelector('main li') ?? page.querySelector('main p');
+  return said?.textContent ?? 'The message was not sent.';
 }
 
 function merge(page) {
@@ -231,24 +241,25 @@ function busy(on) {
 
 // ---- asking and stopping
 
-async function post(form) {
-  const body = new URLSearchParams(new FormData(form));
-  return load(form.action, { method: 'POST', body });
+async function post(form, body) {
+  return load(form.action, { method: 'POST', body, headers: { accept: 'text/html' } });
 }
 
 async function submit(form) {
   const text = field.value;
+  const body = new URLSearchParams(new FormData(form));
   stick = true;
+  announce('');
   try {
     if (form === ask) {
       field.value = '';
       sessionStorage.removeItem(drafts);
     }
-    const page = await post(form);
+    const page = await post(form, body);
     if (page) await take(page);
   } catch (error) {
     if (form === ask && !field.value) field.value = text;
-    announce(error instanceof TypeError ? 'No connection. Your message was not sent and stays here.' : error.message);
+    complain(error instanceof TypeError ? 'No connection. Your message was not sent and stays here.' : error.message);
   } finally {
     delete form.dataset.sent;
   }
@@ -263,7 +274,7 @@ async function stop() {
     await take();
     announce('Stopped. What came is kept.');
   } catch {
-    announce('No connection, so the answer goes on.');
+    complain('No connection, so the answer goes on.');
   }
 }
 
@@ -324,7 +335,7 @@ async function copy(button, text) {
     announce('Copied.');
     label?.replaceChildren('Copied');
   } catch {
-    announce('The browser did not allow it. Select the text and copy it.');
+    complain('The browser did not allow it. Select the text and copy it.');
   }
 }
 

@@ -18,6 +18,8 @@ use crate::egress::{Gate, Policy};
 use crate::identity::throttle::Throttle;
 use crate::ids::WorkspaceId;
 use crate::jobs::{Board, Runner};
+use crate::knowledge::Knowledge;
+use crate::knowledge::extract::Extractor;
 use crate::ledger::Ledger;
 use crate::mail::MailServer;
 use crate::models::Models;
@@ -61,6 +63,8 @@ pub struct Options {
     pub demo: bool,
     /// Salesforce origins outside the suffix list: the simulated org.
     pub extra_salesforce: Vec<Url>,
+    /// What is started to read documents; `None` = this program.
+    pub program: Option<PathBuf>,
     /// Worker threads of the web server; `None` = one per core.
     pub workers: Option<usize>,
     pub clock: Clock,
@@ -166,12 +170,16 @@ impl App {
             url.join("/oauth/salesforce/callback").map_err(|e| StartError::Other(e.to_string()))?;
         let board = Board::default();
         let orgs = Orgs { gate, board: board.clone(), callback };
+        let knowledge = Knowledge {
+            extractor: options.program.clone().map_or_else(Extractor::default, Extractor::new),
+            board: board.clone(),
+        };
         let chat = Chat { models: models.clone(), hub: Hub::default() };
         let runner = Runner::start(
             door.clone(),
             &pool,
             board,
-            features::jobs(&orgs, &chat),
+            features::jobs(&orgs, &knowledge, &chat),
             workspaces,
             options.clock.clone(),
             options.random.clone(),
@@ -191,9 +199,11 @@ impl App {
         });
         let orgs = web::Data::new(orgs);
         let models = web::Data::new(models);
-        let (chat, mail) = (web::Data::new(chat), web::Data::new(mail));
-        let (server, running) =
-            serve(listener, &web, &orgs, &models, &mail, &chat, certificate.as_ref(), options.workers)?;
+        let chat = web::Data::new(chat);
+        let (knowledge, mail) = (web::Data::new(knowledge), web::Data::new(mail));
+        let services =
+            Services { web: web.clone(), orgs: orgs.clone(), models: models.clone(), mail, knowledge, chat };
+        let (server, running) = serve(listener, services, certificate.as_ref(), options.workers)?;
         Ok(Self {
             address,
             url,
@@ -299,25 +309,39 @@ fn certificate(
     })
 }
 
+/// What handlers ask for in their signatures.
+#[derive(Clone)]
+struct Services {
+    web: web::Data<Web>,
+    orgs: web::Data<Orgs>,
+    models: web::Data<Models>,
+    mail: web::Data<MailServer>,
+    knowledge: web::Data<Knowledge>,
+    chat: web::Data<Chat>,
+}
+
+impl Services {
+    fn put(&self, config: &mut web::ServiceConfig) {
+        config
+            .app_data(self.web.clone())
+            .app_data(self.orgs.clone())
+            .app_data(self.models.clone())
+            .app_data(self.mail.clone())
+            .app_data(self.knowledge.clone())
+            .app_data(self.chat.clone());
+    }
+}
+
 fn serve(
     listener: TcpListener,
-    web: &web::Data<Web>,
-    orgs: &web::Data<Orgs>,
-    models: &web::Data<Models>,
-    mail: &web::Data<MailServer>,
-    chat: &web::Data<Chat>,
+    services: Services,
     certificate: Option<&Certificate>,
     workers: Option<usize>,
 ) -> Result<(ServerHandle, tokio::task::JoinHandle<std::io::Result<()>>), StartError> {
-    let (data, orgs, models) = (web.clone(), orgs.clone(), models.clone());
-    let (mail, chat) = (mail.clone(), chat.clone());
     let mut server = HttpServer::new(move || {
         ActixApp::new()
-            .app_data(data.clone())
-            .app_data(orgs.clone())
-            .app_data(models.clone())
-            .app_data(mail.clone())
-            .app_data(chat.clone())
+            .app_data(services.web.clone())
+            .configure(|config| services.put(config))
             .app_data(web::PayloadConfig::new(form::LARGEST))
             .app_data(web::PathConfig::default().error_handler(|_, _| Problem::NotFound.into()))
             .app_data(web::QueryConfig::default().error_handler(|_, _| Problem::NotFound.into()))

@@ -7,6 +7,7 @@ use actix_web::web;
 use crate::chat::{self, Chat};
 use crate::ids::OrgId;
 use crate::jobs::{JobContext, JobError, Kind};
+use crate::knowledge::{self, Knowledge};
 use crate::orgs::{self, Orgs};
 use crate::web::Problem;
 use crate::web::page::{NavItem, NavOrg, Navigation};
@@ -63,6 +64,17 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/api/v1/change-sets/{change_set}/rollback", Token),
     route("POST", "/api/v1/change-sets/{change_set}/validate", Token),
     route("GET", "/api/v1/components/{component}", Token),
+    route("POST", "/api/v1/conversations", Token),
+    route("DELETE", "/api/v1/conversations/{conversation}", Token),
+    route("GET", "/api/v1/conversations/{conversation}/messages", Token),
+    route("POST", "/api/v1/conversations/{conversation}/messages", Token),
+    route("GET", "/api/v1/conversations/{conversation}/turns/{turn}/events", Token),
+    route("POST", "/api/v1/conversations/{conversation}/turns/{turn}/stop", Token),
+    route("GET", "/api/v1/documents", Token),
+    route("POST", "/api/v1/documents", Token),
+    route("GET", "/api/v1/documents/{document}", Token),
+    route("DELETE", "/api/v1/documents/{document}", Token),
+    route("GET", "/api/v1/documents/{document}/content", Token),
     route("GET", "/api/v1/me", Token),
     route("GET", "/api/v1/orgs", Token),
     route("GET", "/api/v1/orgs/{org}/components", Token),
@@ -70,6 +82,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/v1/orgs/{org}/limits", Token),
     route("GET", "/api/v1/orgs/{org}/sync", Token),
     route("POST", "/api/v1/orgs/{org}/sync", Token),
+    route("GET", "/api/v1/search", Token),
     route("GET", "/ca.pem", Anybody),
     route("GET", "/demo/{key}", Anybody),
     route("GET", "/healthz", Anybody),
@@ -106,6 +119,13 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/w/{workspace}/chat/{conversation}/turns/{turn}/events", Role(Member)),
     route("POST", "/w/{workspace}/chat/{conversation}/turns/{turn}/stop", Role(Member)),
     route("GET", "/w/{workspace}/chats", Role(Member)),
+    route("GET", "/w/{workspace}/knowledge", Role(Reader)),
+    route("POST", "/w/{workspace}/knowledge", Role(Member)),
+    route("GET", "/w/{workspace}/knowledge/{document}", Role(Reader)),
+    route("GET", "/w/{workspace}/knowledge/{document}/content", Role(Reader)),
+    route("GET", "/w/{workspace}/knowledge/{document}/delete", Role(Member)),
+    route("POST", "/w/{workspace}/knowledge/{document}/delete", Role(Member)),
+    route("POST", "/w/{workspace}/knowledge/{document}/retry", Role(Member)),
     route("GET", "/w/{workspace}/live", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}/connection", Role(Reader)),
@@ -150,6 +170,7 @@ pub fn mount(config: &mut web::ServiceConfig) {
     demo::routes(config);
     orgs::routes(config);
     insights::routes(config);
+    knowledge::routes(config);
     chat::routes(config);
     deployments::routes(config);
     audit::routes(config);
@@ -157,8 +178,9 @@ pub fn mount(config: &mut web::ServiceConfig) {
 }
 
 /// Every kind of background job.
-pub fn jobs(orgs: &Orgs, chat: &Chat) -> Vec<Kind> {
+pub fn jobs(orgs: &Orgs, knowledge: &Knowledge, chat: &Chat) -> Vec<Kind> {
     let mut kinds = orgs.jobs();
+    kinds.extend(knowledge.jobs());
     kinds.extend(chat.jobs());
     kinds.extend(deployments::jobs(orgs));
     kinds.push(Kind::new(orgs::SYNCED, insights::analyse));
@@ -212,6 +234,7 @@ pub fn navigation(ws: &Viewer, current: &str) -> Result<Navigation, Problem> {
         let count = deployments::waiting(&read, *id, ws.clock().now())?;
         main.push(NavItem { count, ..item(&below("/deployments"), "Deployments", "rocket") });
     }
+    main.push(item("knowledge", "Knowledge", "library"));
     let mut foot = vec![item("orgs", "Orgs", "cloud")];
     if ws.role() >= Admin {
         foot.push(item("audit", "Audit log", "scroll-text"));

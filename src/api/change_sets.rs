@@ -32,7 +32,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 }
 
 /// A body of at most `LARGEST` bytes.
-async fn read(mut payload: web::Payload) -> Result<Vec<u8>, Problem> {
+pub(super) async fn read(mut payload: web::Payload) -> Result<Vec<u8>, Problem> {
     let mut body = Vec::new();
     while let Some(piece) = payload.next().await {
         let piece = piece.map_err(|_| Problem::field("", "The body ended early."))?;
@@ -44,7 +44,7 @@ async fn read(mut payload: web::Payload) -> Result<Vec<u8>, Problem> {
     Ok(body)
 }
 
-fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(super) fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let body = if body.is_empty() { b"{}" } else { body };
     serde_json::from_slice(body).map_err(|e| Problem::field("", format!("The body can't be read: {e}.")))
 }
@@ -65,7 +65,14 @@ struct New {
 #[serde(deny_unknown_fields)]
 struct NewFile {
     path: String,
+    /// `null` deletes the component; leaving it out by mistake must not.
+    #[serde(deserialize_with = "said")]
     content: Option<String>,
+}
+
+/// A field that has to be there, even as `null`.
+fn said<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    Option::deserialize(value)
 }
 
 async fn create(

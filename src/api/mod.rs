@@ -3,8 +3,11 @@
 
 mod change_sets;
 mod components;
+mod conversations;
+mod documents;
 pub mod idempotent;
 mod orgs;
+mod search;
 
 use actix_web::web;
 use serde::{Deserialize, Serialize};
@@ -20,6 +23,9 @@ pub fn routes(config: &mut web::ServiceConfig) {
     change_sets::routes(config);
     orgs::routes(config);
     components::routes(config);
+    conversations::routes(config);
+    documents::routes(config);
+    search::routes(config);
 }
 
 /// Which part of a list.

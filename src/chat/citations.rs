@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use super::mask::Known;
 use super::records::Citation;
 
 const OPENS: &str = "[[cite:";
+const SECRET: &str = "[[secret:";
 /// A marker that is longer is no marker.
 const LONGEST: usize = 300;
 
@@ -61,14 +63,20 @@ pub enum Piece {
 }
 
 /// Reads an answer as it comes.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Citing {
     sources: BTreeMap<String, Source>,
     numbers: BTreeMap<(String, Option<(u32, u32)>), u32>,
     held: String,
+    known: Known,
 }
 
 impl Citing {
+    /// What placeholders of masked secrets stand for.
+    pub fn knows(&mut self, known: Known) {
+        self.known = known;
+    }
+
     /// Adds what a tool returned.
     pub fn learn(&mut self, sources: Vec<(String, Source)>) {
         for (reference, source) in sources {
@@ -86,22 +94,25 @@ impl Citing {
         let mut pieces = Vec::new();
         while let Some(at) = self.held.find("[[") {
             put(&mut pieces, self.held.drain(..at).collect());
-            let enough = self.held.len() >= OPENS.len();
-            if enough && !self.held.starts_with(OPENS) {
-                put(&mut pieces, self.held.drain(..2).collect());
-                continue;
-            }
-            let Some(end) = self.held.find("]]") else {
-                let hopeless = self.held.len() > LONGEST || self.held.contains('\n');
-                if hopeless || !OPENS.starts_with(&self.held[..self.held.len().min(OPENS.len())]) {
+            let begins = |opens: &str| {
+                let shorter = self.held.len().min(opens.len());
+                self.held.as_bytes()[..shorter] == opens.as_bytes()[..shorter]
+            };
+            let marker = begins(OPENS) || begins(SECRET);
+            let Some(end) = self.held.find("]]").filter(|_| marker) else {
+                if !marker || self.held.len() > LONGEST || self.held.contains('\n') {
                     put(&mut pieces, self.held.drain(..2).collect());
                     continue;
                 }
                 return pieces;
             };
             let marker: String = self.held.drain(..end + 2).collect();
-            if let Some(inner) = marker.strip_prefix(OPENS).and_then(|m| m.strip_suffix("]]")) {
-                self.cite(inner.trim(), None, &mut pieces);
+            let inner = marker.trim_start_matches('[').trim_end_matches(']');
+            if let Some(reference) = marker.strip_prefix(OPENS) {
+                self.cite(reference.trim_end_matches(']').trim(), None, &mut pieces);
+            } else {
+                let own = self.known.restored(inner).map_or_else(|| marker.clone(), str::to_owned);
+                put(&mut pieces, own);
             }
         }
         // One bracket may be half of two.
@@ -131,18 +142,17 @@ impl Citing {
             if self.sources.contains_key(marker) { (marker, None) } else { (reference, lines) };
         let Some(source) = self.sources.get(reference) else { return };
         let key = (reference.to_owned(), lines);
-        let n = match self.numbers.get(&key) {
-            Some(n) => *n,
-            None => {
-                let n = self.numbers.len() as u32 + 1;
-                let mut citation = source.citation(n, reference, lines);
-                if let Some(quote) = quote.filter(|quote| source.text.contains(*quote)) {
-                    quote.clone_into(&mut citation.quote);
-                }
-                pieces.push(Piece::Citation(citation));
-                self.numbers.insert(key, n);
-                n
+        let n = if let Some(n) = self.numbers.get(&key) {
+            *n
+        } else {
+            let n = self.numbers.len() as u32 + 1;
+            let mut citation = source.citation(n, reference, lines);
+            if let Some(quote) = quote.filter(|quote| source.text.contains(*quote)) {
+                quote.clone_into(&mut citation.quote);
             }
+            pieces.push(Piece::Citation(citation));
+            self.numbers.insert(key, n);
+            n
         };
         put(pieces, format!("[{n}]"));
     }

@@ -3,7 +3,10 @@
 use serde_json::{Map, json};
 
 use super::citations::Source;
-use super::tools::{self, Scope};
+use super::tools::{self, Scope, documents};
+
+/// Passages shown.
+const PASSAGES: usize = 3;
 
 /// What was found, as text with markers.
 pub struct Found {
@@ -17,16 +20,24 @@ pub fn answer(scope: &Scope, question: &str) -> Found {
     input.insert("query".into(), json!(question));
     input.insert("types".into(), json!([]));
     input.insert("limit".into(), json!(8));
+    let mut passages = Vec::new();
+    for hit in documents::best(scope, question, PASSAGES).unwrap_or_default() {
+        let (reference, source) = documents::source(&hit);
+        let passage = source.quote.split_whitespace().collect::<Vec<_>>().join(" ").replace("[[", "[ [");
+        text.push_str(&format!("\n> {passage} [[cite:{reference}]]\n"));
+        passages.push((reference, source));
+    }
     let mut sources = Vec::new();
     if let Ok(brought) = tools::call(scope, "metadata_search", input) {
         sources = brought.sources;
     }
-    if sources.is_empty() {
-        text.push_str("\nNothing in the org answers these words.");
+    if sources.is_empty() && passages.is_empty() {
+        text.push_str("\nNo document and nothing in the org answers these words.");
     }
     for (reference, source) in &sources {
         let line: String = source.quote.split_whitespace().collect::<Vec<_>>().join(" ").replace("[[", "[ [");
         text.push_str(&format!("\n- **{}** ({}): {line} [[cite:{reference}]]", source.title, source.kind));
     }
+    sources.extend(passages);
     Found { text, sources }
 }

@@ -1,9 +1,10 @@
 //! Conversations: `verbs` is what a person does, `turn` the job that answers, with what it looks at in `tools` and what
-//! it says it from in `citations`; `hub` tells running turns to pages, `records` is what is kept, `pages` shows it.
+//! it says it from in `citations`, and what leaves for the model in `prompt` through `mask`; `hub` tells running turns to pages, `records` is what is kept, `pages` shows it.
 
 mod citations;
 mod fallback;
 pub mod hub;
+mod mask;
 mod pages;
 mod prompt;
 pub mod records;

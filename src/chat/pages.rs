@@ -178,11 +178,13 @@ async fn conversation(
     let base = format!("/w/{slug}/chat/{id}");
     let shell = Shell::workspace(&web, &me, &ws, &title, &format!("chat/{id}"))?;
     let mut composer = composer(&ws.read()?, &models, org)?;
+    let label = models.chosen()?.map(|model| model.label);
     let (now, at, workspace) = (web.clock.now(), base.clone(), format!("/w/{slug}"));
     let turns = web::block(move || -> Result<_, StoreError> {
         let read = ws.read()?;
         let rows = read::messages(&read, id, read::SHOWN)?;
-        Drawing { read: &read, base: &at, workspace: &workspace, now, chosen: chosen.a }.turns(&rows)
+        let model = label.as_deref();
+        Drawing { read: &read, base: &at, workspace: &workspace, now, model, chosen: chosen.a }.turns(&rows)
     })
     .await??;
     let running = turns.iter().find(|turn| turn.answer.as_ref().is_some_and(|answer| answer.running));

@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use super::mask::Masker;
 use super::records::{MESSAGES, Message, REPLAYS, Role};
 use crate::ids::{ConversationId, MessageId};
 use crate::orgs::records::Org;
@@ -37,6 +38,7 @@ pub fn messages(
     conversation: ConversationId,
     question: MessageId,
     org: Option<&Org>,
+    masker: &mut Masker<'_>,
 ) -> Result<Vec<Wire>, StoreError> {
     let mut rows = read.scan(&MESSAGES).under(&conversation).reverse().limit(LOOKED_AT).rows()?;
     rows.reverse();
@@ -47,15 +49,15 @@ pub fn messages(
     let mut messages = Vec::new();
     for (id, asked) in &questions[first..] {
         if *id == question {
-            messages.push(Wire::User(format!("{}\n\n{}", facts(org), asked.text)));
+            messages.push(Wire::User(format!("{}\n\n{}", facts(org), masker.own(&asked.text))));
             continue;
         }
-        messages.push(Wire::User(asked.text.clone()));
+        messages.push(Wire::User(masker.own(&asked.text)));
         let answer = rows.iter().rfind(|(_, row)| row.answers == Some(*id) && !row.text.is_empty());
         let Some((_, answer)) = answer else { continue };
         let replays = read.scan(&REPLAYS).under(&answer.turn).rows()?;
         if replays.is_empty() {
-            messages.push(Wire::Assistant(vec![json!({ "type": "text", "text": answer.text })]));
+            messages.push(Wire::Assistant(vec![json!({ "type": "text", "text": masker.own(&answer.text) })]));
         }
         messages.extend(replays.into_iter().map(|(_, replay)| replay.message()));
     }

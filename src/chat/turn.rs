@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::Chat;
 use super::citations::{Citing, Piece};
 use super::hub::{Event, Running};
+use super::mask::{Known, Masker};
 use super::records::{CONVERSATIONS, MESSAGES, Message, REPLAYS, Replay, State, TURNS, ToolShown, Turn};
-use super::tools::{self, Scope};
+use super::tools::{self, Brought, Scope, change};
 use super::{fallback, prompt, topic};
 use crate::egress::{Cause, Purpose};
 use crate::ids::TurnId;
@@ -23,8 +24,8 @@ use crate::orgs::records::ORGS;
 use crate::store::audit::Action;
 use crate::store::{Read as _, StoreError};
 use crate::wire::model::{
-    AnswerStream, Ask, AssistantMessage, Event as Heard, Message as Wire, ModelError, Outcome, Stop,
-    ToolCall, ToolResult, Usage, cost,
+    AnswerStream, Ask, AssistantMessage, Event as Heard, Message as Wire, ModelError, Outcome, ResultBlock,
+    Stop, ToolCall, ToolResult, Usage, cost,
 };
 use crate::workspace::Worker;
 
@@ -35,6 +36,7 @@ const CALLS: usize = 40;
 const SAME: usize = 3;
 const LONGEST: Duration = Duration::from_mins(10);
 const LONGEST_TOOL: Duration = Duration::from_secs(20);
+const LONGEST_VALIDATION: Duration = Duration::from_mins(8);
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 const MAX_TOKENS: u32 = 8_192;
 const NO_BUDGET: &str = "The tool budget of this turn is used up. Answer with what you have.";
@@ -94,6 +96,8 @@ struct Answer {
     /// What the model will read again.
     replays: Vec<Replay>,
     calls: BTreeMap<String, usize>,
+    /// What was masked on the way out.
+    known: Known,
 }
 
 impl Answer {
@@ -109,6 +113,7 @@ impl Answer {
             saved: Instant::now(),
             replays: Vec::new(),
             calls: BTreeMap::new(),
+            known: Known::default(),
         }
     }
 
@@ -125,8 +130,13 @@ impl Answer {
             Some(id) => read.get(&ORGS, &id)?,
             None => None,
         };
-        let messages = prompt::messages(&read, self.turn.conversation, self.turn.question, org.as_ref())?;
+        let ws = Arc::clone(&self.ws);
+        let mut masker = Masker::new(&ws);
+        let Turn { conversation: id, question, .. } = self.turn;
+        let messages = prompt::messages(&read, id, question, org.as_ref(), &mut masker)?;
         drop(read);
+        masker.remember(&mut self.known);
+        self.citing.knows(self.known.clone());
         let scope = Scope { ws: Arc::clone(&self.ws), org: conversation.org };
         let chosen = chat.models.chosen().map_err(|e| JobError::Fail(e.to_string()))?;
         let Some(chosen) = chosen else {
@@ -182,7 +192,7 @@ impl Answer {
             self.replays.push(Replay::Assistant(message.content.clone()));
             let calls = message.tool_calls();
             if calls.is_empty() {
-                return Ok(self.end_of(&message));
+                return Ok(end_of(&message));
             }
             messages.push(Wire::Assistant(message.content));
             let mut results = Vec::new();
@@ -262,11 +272,8 @@ impl Answer {
 
     /// Carries out one call.
     async fn look(&mut self, call: ToolCall, scope: &Scope) -> ToolResult {
-        let input = match call.input {
-            Ok(input) => input,
-            Err(_) => {
-                return ToolResult::error(&call.id, "The input is no JSON object. Send it again.".into());
-            }
+        let Ok(input) = call.input else {
+            return ToolResult::error(&call.id, "The input is no JSON object. Send it again.".into());
         };
         let same = self.calls.entry(format!("{} {}", call.name, Value::Object(input.clone()))).or_default();
         *same += 1;
@@ -275,17 +282,26 @@ impl Answer {
         }
         let summary = tools::said(&call.name, &input);
         self.tell(Event::Tool { name: call.name.clone(), status: "running", summary: summary.clone() });
-        let (scope, name) = (scope.clone(), call.name.clone());
-        let work = tokio::task::spawn_blocking(move || tools::call(&scope, &name, input));
-        let brought = match tokio::time::timeout(LONGEST_TOOL, work).await {
-            Ok(Ok(brought)) => brought,
-            Ok(Err(_)) => Err(tools::Failed("The tool broke off. Tell the user.".into())),
-            Err(_) => Err(tools::Failed("The tool took too long. Ask for less.".into())),
+        let brought = match call.name.as_str() {
+            change::PROPOSE => self.propose(scope, input).await,
+            change::VALIDATE => self.validate(scope, input).await,
+            _ => read(scope.clone(), call.name.clone(), input).await,
         };
         let failed = brought.is_err();
         let (found, result) = match brought {
-            Ok(brought) => {
-                let result = ToolResult::text(&call.id, brought.text());
+            Ok(mut brought) => {
+                let mut masker = Masker::new(&self.ws);
+                masker.result(&mut brought.json);
+                for block in &mut brought.passages {
+                    if let ResultBlock::SearchResult { title, texts, .. } = block {
+                        *title = masker.foreign(title);
+                        for text in texts {
+                            *text = masker.foreign(text);
+                        }
+                    }
+                }
+                masker.remember(&mut self.known);
+                let result = brought.result(&call.id);
                 self.citing.learn(brought.sources);
                 (brought.found, result)
             }
@@ -297,20 +313,28 @@ impl Answer {
         result
     }
 
-    fn end_of(&self, message: &AssistantMessage) -> End {
-        let failed =
-            |detail: &str| End::Failed { detail: detail.to_owned(), request_id: message.request_id.clone() };
-        match &message.stop {
-            Stop::Refusal(_) => {
-                failed("The model declined to answer this. Your message is saved; ask in other words.")
+    async fn propose(&mut self, scope: &Scope, input: Map<String, Value>) -> Result<Brought, tools::Failed> {
+        let (id, brought) = change::propose(scope, self.turn.conversation, input, &self.known).await?;
+        self.row.proposals.push(id);
+        self.tell(Event::Proposal(id));
+        Ok(brought)
+    }
+
+    async fn validate(&mut self, scope: &Scope, input: Map<String, Value>) -> Result<Brought, tools::Failed> {
+        let stop = self.running.stop.clone();
+        let validated = change::validate(scope, self.turn.conversation, input);
+        let validated = tokio::select! {
+            () = stop.cancelled() => return Err(tools::Failed("A person stopped the turn.".into())),
+            validated = tokio::time::timeout(LONGEST_VALIDATION, validated) => validated,
+        };
+        match validated {
+            Ok(Ok(brought)) => Ok(brought),
+            Ok(Err(change::Refused::NoConsent(org))) => {
+                self.row.wants_consent = Some(org);
+                Err(tools::Failed(change::NO_CONSENT.into()))
             }
-            Stop::MaxTokens => {
-                failed("The answer reached its longest length. What came is kept; ask for the rest.")
-            }
-            Stop::ContextFull => {
-                failed("The conversation is too long for this model. It is kept; begin a new one to go on.")
-            }
-            _ => End::Complete,
+            Ok(Err(change::Refused::Failed(failed))) => Err(failed),
+            Err(_) => Err(tools::Failed("The validation still runs. Its page shows the result.".into())),
         }
     }
 
@@ -401,5 +425,32 @@ impl Answer {
         self.tell(usage);
         self.tell(last);
         Ok(())
+    }
+}
+
+/// A tool that only reads, off the async threads.
+async fn read(scope: Scope, name: String, input: Map<String, Value>) -> Result<Brought, tools::Failed> {
+    let work = tokio::task::spawn_blocking(move || tools::call(&scope, &name, input));
+    match tokio::time::timeout(LONGEST_TOOL, work).await {
+        Ok(Ok(brought)) => brought,
+        Ok(Err(_)) => Err(tools::Failed("The tool broke off. Tell the user.".into())),
+        Err(_) => Err(tools::Failed("The tool took too long. Ask for less.".into())),
+    }
+}
+
+fn end_of(message: &AssistantMessage) -> End {
+    let failed =
+        |detail: &str| End::Failed { detail: detail.to_owned(), request_id: message.request_id.clone() };
+    match &message.stop {
+        Stop::Refusal(_) => {
+            failed("The model declined to answer this. Your message is saved; ask in other words.")
+        }
+        Stop::MaxTokens => {
+            failed("The answer reached its longest length. What came is kept; ask for the rest.")
+        }
+        Stop::ContextFull => {
+            failed("The conversation is too long for this model. It is kept; begin a new one to go on.")
+        }
+        _ => End::Complete,
     }
 }

@@ -26,6 +26,8 @@ pub const TURN: &str = "chat.turn";
 pub const LONGEST: usize = 32_000;
 /// Longest name of a conversation, in characters.
 const LONGEST_TITLE: usize = 120;
+/// The name of a conversation until its first question gives it one.
+const UNNAMED: &str = "New conversation";
 /// What the consent to validations asks for.
 const VALIDATE: &str = "Validate it.";
 
@@ -67,19 +69,22 @@ impl Chat {
         }
         let (clock, random) = (ws.clock(), ws.random());
         let now = clock.now();
-        let (id, row) = match conversation {
-            Some(id) => (id, Conversation { org, updated: now, ..of(ws, id)? }),
-            None => {
-                let (title, owner) = (title(&text), ws.account());
-                let row = Conversation { title, org, owner, created: now, updated: now, pinned: false };
-                (ConversationId::new(clock, random), row)
+        let (id, row) = if let Some(id) = conversation {
+            let mut row = Conversation { org, updated: now, ..of(ws, id)? };
+            if row.title == UNNAMED && newest(ws, id)?.is_none() {
+                row.title = title(&text);
             }
+            (id, row)
+        } else {
+            let (title, owner) = (title(&text), ws.account());
+            let row = Conversation { title, org, owner, created: now, updated: now, pinned: false };
+            (ConversationId::new(clock, random), row)
         };
-        let question = MessageId::new(clock, random);
+        let question = next(ws, newest(ws, id)?);
         let asked = Asked {
             conversation: id,
             question,
-            answer: after(ws, question),
+            answer: next(ws, Some(question)),
             turn: TurnId::new(clock, random),
         };
         let cause = JobCause::of(ws);
@@ -93,6 +98,31 @@ impl Chat {
         Ok(asked)
     }
 
+    /// Begins a conversation that has no question yet.
+    pub async fn begin(
+        &self,
+        ws: &Member,
+        org: Option<OrgId>,
+        title: Option<&str>,
+    ) -> Result<ConversationId, Problem> {
+        if let Some(org) = org
+            && !ws.read()?.has(&ORGS, &org)?
+        {
+            return Err(Problem::field("org", "There is no such org in this workspace."));
+        }
+        let title = match title.map(str::trim).filter(|title| !title.is_empty()) {
+            Some(title) => title.chars().take(LONGEST_TITLE).collect(),
+            None => UNNAMED.to_owned(),
+        };
+        let (id, now) = (ConversationId::new(ws.clock(), ws.random()), ws.clock().now());
+        let row = Conversation { title, org, owner: ws.account(), created: now, updated: now, pinned: false };
+        ws.change::<_, StoreError>(Action::ConversationChanged, id, move |tx| {
+            tx.put(&CONVERSATIONS, &id, &row)
+        })
+        .await?;
+        Ok(id)
+    }
+
     /// Asks the last question once more; the answers before are kept.
     pub async fn again(&self, ws: &Member, id: ConversationId) -> Result<Asked, Problem> {
         let row = Conversation { updated: ws.clock().now(), ..of(ws, id)? };
@@ -102,7 +132,7 @@ impl Chat {
         let last = rows.into_iter().find(|(_, message)| message.role == Role::User);
         let Some(((_, question), _)) = last else { return Err(Problem::NotFound) };
         let (clock, random) = (ws.clock(), ws.random());
-        let (answer, turn) = (MessageId::new(clock, random), TurnId::new(clock, random));
+        let (answer, turn) = (next(ws, newest(ws, id)?), TurnId::new(clock, random));
         let asked = Asked { conversation: id, question, answer, turn };
         let (cause, now) = (JobCause::of(ws), clock.now());
         ws.change(Action::QuestionAsked, id, move |tx| {
@@ -130,7 +160,7 @@ impl Chat {
 
     /// Stops a turn; what came is kept.
     pub async fn stop(&self, ws: &Member, id: ConversationId, turn: TurnId) -> Result<(), Problem> {
-        self.turn(ws, id, turn)?;
+        turn_of(ws, id, turn)?;
         let Some(running) = self.hub.of(turn) else { return Ok(()) };
         running.stop.cancel();
         // Ends when the turn has told its last event, so that the page which follows shows it stopped.
@@ -146,11 +176,11 @@ impl Chat {
         id: ConversationId,
         turn: TurnId,
     ) -> Result<(MessageId, BoxStream<'static, Option<Numbered>>), Problem> {
-        let row = self.turn(ws, id, turn)?;
+        let row = turn_of(ws, id, turn)?;
         if row.running {
             let running = self.hub.open(turn);
             // It may have ended since it was read; then nobody tells its end here.
-            if self.turn(ws, id, turn)?.running {
+            if turn_of(ws, id, turn)?.running {
                 return Ok((row.answer, hub::listen(running).boxed()));
             }
             if Arc::strong_count(&running) <= 2 {
@@ -161,12 +191,6 @@ impl Chat {
         let events = hub::told(row.answer, &message).into_iter().zip(1..);
         let events = events.map(|(event, id)| Some(Numbered { id, event })).collect::<Vec<_>>();
         Ok((row.answer, futures_util::stream::iter(events).boxed()))
-    }
-
-    fn turn(&self, ws: &Member, id: ConversationId, turn: TurnId) -> Result<Turn, Problem> {
-        of(ws, id)?;
-        let row = ws.read()?.get(&TURNS, &turn)?;
-        row.filter(|row| row.conversation == id).ok_or(Problem::NotFound)
     }
 
     /// Removes a conversation with everything said in it.
@@ -197,6 +221,12 @@ impl Chat {
         }
         Ok(())
     }
+}
+
+fn turn_of(ws: &Member, id: ConversationId, turn: TurnId) -> Result<Turn, Problem> {
+    of(ws, id)?;
+    let row = ws.read()?.get(&TURNS, &turn)?;
+    row.filter(|row| row.conversation == id).ok_or(Problem::NotFound)
 }
 
 /// Gives a conversation a name of the person's own.
@@ -244,13 +274,16 @@ fn begin(tx: &mut Change<'_>, cause: &JobCause, asked: Asked, now: jiff::Timesta
     Ok(())
 }
 
-/// An id that sorts behind `id`, also when both are made in the same millisecond.
-fn after(ws: &Member, id: MessageId) -> MessageId {
+fn newest(ws: &Member, id: ConversationId) -> Result<Option<MessageId>, StoreError> {
+    let last = ws.read()?.scan(&MESSAGES).under(&id).reverse().limit(1).rows()?;
+    Ok(last.into_iter().next().map(|((_, id), _)| id))
+}
+
+/// An id that sorts behind the one before, also when both are made in the same millisecond.
+fn next(ws: &Member, before: Option<MessageId>) -> MessageId {
     let next = MessageId::new(ws.clock(), ws.random());
-    if next > id {
-        return next;
-    }
-    let mut bytes = *id.bytes();
+    let Some(before) = before.filter(|before| next <= *before) else { return next };
+    let mut bytes = *before.bytes();
     for byte in bytes.iter_mut().rev() {
         *byte = byte.wrapping_add(1);
         if *byte != 0 {

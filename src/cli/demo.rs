@@ -31,6 +31,9 @@ pub struct DemoArgs {
     /// What the simulated org's made-up ids come from.
     #[arg(long, default_value_t = 1, env = "VYNOS_DEMO_SEED")]
     seed: u64,
+    /// How much the org holds, made from the seed.
+    #[arg(long, value_enum, default_value = "small", env = "VYNOS_DEMO_ORG_SIZE")]
+    org_size: super::sim::SizeArg,
     /// Prints one JSON line once the org is synced.
     #[arg(long)]
     json: bool,
@@ -43,6 +46,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     runtime.block_on(async {
         let options = salesforce::Options {
             seed: args.seed,
+            size: args.org_size.into(),
             consent: Consent::Page,
             ..salesforce::Options::default()
         };
@@ -93,6 +97,7 @@ async fn start(args: &DemoArgs, home: &Path, org: Url) -> Result<App, Failure> {
         behind_proxy: false,
         demo: true,
         extra_salesforce: vec![org],
+        program: None,
         workers: None,
         clock: Clock::system(),
         random: Random::system(),

@@ -29,6 +29,7 @@ pub fn run(args: &ServerArgs) -> Result<(), Failure> {
             behind_proxy: config.behind_proxy,
             demo: false,
             extra_salesforce: Vec::new(),
+            program: None,
             workers: None,
             clock: Clock::system(),
             random: Random::system(),

@@ -1,12 +1,14 @@
 //! `vynos sim salesforce` and `vynos sim model`: the simulated services alone.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{Failure, say};
 use crate::clock::Clock;
 use crate::sim::model;
-use crate::sim::salesforce::{self, CLIENT_ID, CLIENT_SECRET, Consent, SimulatedOrg};
+use crate::sim::salesforce::{self, CLIENT_ID, CLIENT_SECRET, Consent, OrgSize, SimulatedOrg};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ConsentArg {
@@ -27,6 +29,38 @@ pub struct SalesforceArgs {
     /// How authorize answers.
     #[arg(long, value_enum, default_value = "auto", env = "VYNOS_SIM_CONSENT")]
     consent: ConsentArg,
+    /// How much the org holds, made from the seed.
+    #[arg(long, value_enum, default_value = "small", env = "VYNOS_SIM_ORG_SIZE")]
+    org_size: SizeArg,
+    /// A folder or zip in the layout of the Metadata API, served as the org.
+    #[arg(long, value_name = "DIR", env = "VYNOS_SIM_FIXTURES")]
+    fixtures: Option<PathBuf>,
+    /// A sandbox: deploys run no tests by themselves.
+    #[arg(long, env = "VYNOS_SIM_SANDBOX")]
+    sandbox: bool,
+}
+
+/// How much the org holds.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum SizeArg {
+    /// Halden Energy, or what `--fixtures` brings.
+    Small,
+    /// About 1,000 components.
+    #[value(name = "1k")]
+    OneThousand,
+    /// About 10,000 components.
+    #[value(name = "10k")]
+    TenThousand,
+}
+
+impl From<SizeArg> for OrgSize {
+    fn from(size: SizeArg) -> Self {
+        match size {
+            SizeArg::Small => Self::Small,
+            SizeArg::OneThousand => Self::OneThousand,
+            SizeArg::TenThousand => Self::TenThousand,
+        }
+    }
 }
 
 /// Runs until it is told to stop.
@@ -41,7 +75,9 @@ pub fn salesforce(args: &SalesforceArgs) -> Result<(), Failure> {
             port: args.port,
             seed: args.seed,
             consent,
-            production: true,
+            production: !args.sandbox,
+            size: args.org_size.into(),
+            fixtures: args.fixtures.clone(),
             clock: Clock::system(),
         };
         let org = salesforce::start(options).await?;

@@ -108,7 +108,11 @@ async fn show(web: web::Data<Web>, me: Me, ws: Viewer, place: Place) -> Result<H
     };
     drop(read);
     let files = web::block(move || view::files(drafted, &before, &about)).await?;
-    let result = current.as_ref().and_then(|run| run.result.clone()).unwrap_or_default();
+    // A quick deploy runs no tests again: those of its validation count.
+    let tested = |run: &&Run| run.result.as_ref().is_some_and(|r| r.tests_total > 0);
+    let validation = state.validation.as_ref().map(|(_, run)| run).filter(|run| run.draft == set.draft);
+    let tests_of = current.as_ref().filter(tested).or(validation);
+    let result = tests_of.and_then(|run| run.result.clone()).unwrap_or_default();
     let failures = result.test_failures.iter().map(|f| (f.clone(), view::line_in(&f.stack, &f.class)));
     let slug = ws.row().slug.clone();
     let section = format!("o/{}/deployments", org.slug);
@@ -130,7 +134,7 @@ async fn show(web: web::Data<Web>, me: Me, ws: Viewer, place: Place) -> Result<H
         percent: latest.as_ref().map(percent).unwrap_or_default(),
         failures: failures.collect(),
         passed: result.tests_completed.saturating_sub(result.tests_errors),
-        coverage: current.as_ref().and_then(view::coverage),
+        coverage: tests_of.and_then(view::coverage),
         tests: tests(&set, latest.as_ref()),
         hash: latest.as_ref().and_then(|r| r.hash.clone()).unwrap_or_else(|| set.hash.clone()),
         may: may(&ws, &set, &org, &state),

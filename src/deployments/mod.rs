@@ -1,4 +1,4 @@
-//! Change sets: drafted (`propose`, `checks`), packed (`package`), validated in the org (`runs`, `watch`), approved
+//! Change sets: drafted (`propose`, `checks`), packed (`package`), validated in the org (`runs`, `send`, `watch`), approved
 //! and deployed by a person (`approve`, `runs`). `records` is what is kept, `state` where one stands; `pages`,
 //! `change_page`, `edit_page` and `approve_page` show it.
 
@@ -14,6 +14,7 @@ mod present;
 mod propose;
 pub mod records;
 mod runs;
+mod send;
 mod state;
 mod view;
 mod watch;

@@ -8,6 +8,7 @@ use ring::digest;
 
 use super::records::{ChangeFile, Snapshot};
 use crate::wire::salesforce::API_VERSION;
+use crate::wire::salesforce::rest::is_api_name;
 
 /// Folder, ending, type, and whether a `-meta.xml` goes with it.
 const TYPES: [(&str, &str, &str, bool); 11] = [
@@ -52,11 +53,8 @@ impl Part {
         };
         let (folder, below) = (parts[at], &parts[at + 1..]);
         if matches!(folder, "lwc" | "aura") {
-            let [bundle, _] = below else { return wrong("a bundle's file lies in the bundle's folder") };
-            let kind = if folder == "lwc" { "LightningComponentBundle" } else { "AuraDefinitionBundle" };
-            let path = format!("{folder}/{}", below.join("/"));
-            let (kind, name) = (kind.to_owned(), (*bundle).to_owned());
-            return Ok(Self { kind, name, path, is_meta: false, has_meta: false });
+            // A bundle is deployed whole: one file of it would take the others away.
+            return wrong("Lightning components can't be in a change set yet");
         }
         let Some((_, ending, kind, has_meta)) = TYPES.iter().find(|(f, ..)| *f == folder) else {
             return wrong("this type of component can't be in a change set yet");
@@ -71,6 +69,10 @@ impl Part {
         let Some(name) = bare.strip_suffix(&format!(".{ending}")).filter(|n| !n.is_empty()) else {
             return wrong(&format!("a file in {folder} ends with .{ending}"));
         };
+        let api_name = !matches!(folder, "customMetadata" | "layouts");
+        if (api_name && !is_api_name(name)) || name.contains("..") {
+            return wrong("this is not the API name of a component");
+        }
         // Of types without a file beside them, `-meta.xml` is only SFDX's ending.
         let is_meta = *has_meta && file.ends_with(META) && !is_object;
         let path = format!("{folder}/{bare}{}", if is_meta { META } else { "" });
@@ -206,7 +208,6 @@ mod tests {
             ("unpackaged/triggers/T.trigger", "ApexTrigger", "T", "triggers/T.trigger"),
             ("force-app/main/default/flows/F.flow-meta.xml", "Flow", "F", "flows/F.flow"),
             ("objects/R__c/R__c.object-meta.xml", "CustomObject", "R__c", "objects/R__c.object"),
-            ("lwc/tile/tile.js", "LightningComponentBundle", "tile", "lwc/tile/tile.js"),
         ] {
             let part = Part::of(given).unwrap();
             assert_eq!((part.kind.as_str(), part.name.as_str(), part.path.as_str()), (kind, name, path));
@@ -224,9 +225,12 @@ mod tests {
             "classes/A.txt",
             "classes/.cls",
             "classes/a/A.cls",
+            "classes/1st.cls",
+            "layouts/a..b.layout",
             "objects/A/fields/B__c.field-meta.xml",
             "classes/A\u{0}.cls",
             "documents/A.pdf",
+            "lwc/tile/tile.js",
         ] {
             assert!(Part::of(path).is_err(), "{path}");
         }

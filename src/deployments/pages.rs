@@ -5,7 +5,7 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::records::{CHANGE_SETS, ChangeSet, of_org};
-use super::state::{Stage, State, state};
+use super::state::{Stage, state};
 use super::{cancel, discard, list_topic, request_validation, roll_back};
 use crate::ids::{AccountId, ChangeSetId, OrgId};
 use crate::orgs::records::{self, Org};
@@ -49,15 +49,8 @@ pub(super) fn name_of(web: &Web, account: Option<AccountId>) -> Result<String, S
 
 /// How many change sets of an org wait for somebody to approve or deploy them.
 pub fn waiting(read: &impl Read, org: OrgId, now: jiff::Timestamp) -> Result<usize, StoreError> {
-    let mut waiting = 0;
-    for (id, set) in of_org(read, org, SHOWN)? {
-        waiting += usize::from(waits(&state(read, id, &set, now)?));
-    }
-    Ok(waiting)
-}
-
-fn waits(state: &State) -> bool {
-    matches!(state.stage, Stage::Approved | Stage::Validated)
+    let sets = of_org(read, org, SHOWN)?;
+    Ok(sets.iter().filter(|(_, set)| set.ready_until.is_some_and(|until| now < until)).count())
 }
 
 struct Row {

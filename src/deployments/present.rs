@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use super::package::Part;
 use super::records::{ChangeFile, Snapshot};
-use super::watch::JobFault;
+use super::send::JobFault;
 use crate::jobs::{JobError, Steps};
 use crate::wire::salesforce::session::Session;
 use crate::wire::salesforce::{SalesforceError, zip};
 
 /// Polls of the retrieve: 0.2, 0.4 … 4 seconds apart, about ten minutes in all.
 const POLLS: u32 = 150;
+
+/// Calls in a row that the network may spoil.
+const SPOILT: u32 = 3;
 
 /// By path of the change set.
 pub type Present = BTreeMap<String, Snapshot>;
@@ -30,12 +33,25 @@ pub async fn fetch(
     }
     let types: Vec<(&str, Vec<String>)> =
         members.iter().map(|(kind, names)| (kind.as_str(), names.iter().cloned().collect())).collect();
-    let id = session.retrieve(&types).await?;
+    let (mut id, mut spoilt) = (None, 0);
     for poll in 0..POLLS {
-        if let Some(retrieved) = session.retrieved(&id).await? {
-            let read = tokio::task::spawn_blocking(move || zip::read(&retrieved.zip)).await;
-            let entries = read.map_err(|e| JobFault::Job(JobError::Retry(e.to_string())))??;
-            return Ok(by_path(files, entries));
+        let step = match &id {
+            None => session.retrieve(&types).await.map(|begun| {
+                id = Some(begun);
+                None
+            }),
+            Some(id) => session.retrieved(id).await,
+        };
+        match step {
+            Ok(Some(retrieved)) => {
+                let read = tokio::task::spawn_blocking(move || zip::read(&retrieved.zip)).await;
+                let entries = read.map_err(|e| JobFault::Job(JobError::Retry(e.to_string())))??;
+                return Ok(by_path(files, entries));
+            }
+            Ok(None) => spoilt = 0,
+            // Reading changes nothing: it is asked again while a person waits.
+            Err(error) if error.may_pass() && spoilt < SPOILT => spoilt += 1,
+            Err(error) => return Err(error.into()),
         }
         let wait = Duration::from_millis((200u64 << poll.min(5)).min(4_000));
         tokio::select! {

@@ -101,6 +101,7 @@ async fn keep(
             problems,
             validation: None,
             deployment: None,
+            ready_until: None,
             rolls_back,
             discarded: None,
         };
@@ -246,6 +247,7 @@ fn redrafted(
         return Err(Problem::TooLarge(format!("The files of a change set may have {} MB.", LARGEST >> 20)));
     }
     set.draft += 1;
+    set.ready_until = None;
     set.changed = now;
     set.hash = package::hash_of(&files);
     set.problems = checks::check(&**tx, set.org, &files, &set.tests)?;
@@ -264,6 +266,7 @@ pub async fn discard(ws: &Workspace, id: ChangeSetId) -> Result<(), Problem> {
         let mut set = tx.get(&CHANGE_SETS, &id)?.ok_or(Problem::NotFound)?;
         open(&**tx, &set)?;
         set.discarded = Some(now);
+        set.ready_until = None;
         tx.put(&CHANGE_SETS, &id, &set)?;
         announce(tx, id, set.org);
         Ok(())

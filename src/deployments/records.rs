@@ -42,6 +42,9 @@ pub struct ChangeSet {
     pub validation: Option<DeploymentId>,
     /// and the latest deployment.
     pub deployment: Option<DeploymentId>,
+    /// While a validation of this draft succeeded and it waits to be deployed: until when that holds.
+    #[serde(default)]
+    pub ready_until: Option<Timestamp>,
     /// The deployment that it takes back.
     pub rolls_back: Option<DeploymentId>,
     pub discarded: Option<Timestamp>,

@@ -9,7 +9,7 @@ use super::propose::{announce, open};
 use super::records::{CHANGE_SETS, ChangeSet, RUNS, Run, RunKind, RunState, files};
 use super::{checks, watch};
 use crate::ids::{AccountId, ChangeSetId, DeploymentId, JobId};
-use crate::jobs::{Board, JobCause, enqueue};
+use crate::jobs::{Board, JOBS, JobCause, JobState, enqueue};
 use crate::orgs::DeployPolicy;
 use crate::orgs::records::ORGS;
 use crate::store::audit::Action;
@@ -46,6 +46,7 @@ pub async fn request_validation(ws: &Workspace, id: ChangeSetId) -> Result<Deplo
         let run = Run { tests, ..queued(id, &set, RunKind::Validate, by, job, now) };
         tx.put(&RUNS, &run_id, &run)?;
         set.validation = Some(run_id);
+        set.ready_until = None;
         tx.put(&CHANGE_SETS, &id, &set)?;
         announce(tx, id, set.org);
         Ok(run_id)
@@ -70,6 +71,7 @@ pub async fn release(ws: &Member, approved: Approved) -> Result<DeploymentId, Pr
         };
         tx.put(&RUNS, &run_id, &run)?;
         set.deployment = Some(run_id);
+        set.ready_until = None;
         tx.put(&CHANGE_SETS, &id, &set)?;
         announce(tx, id, set.org);
         Ok(run_id)
@@ -109,6 +111,7 @@ fn queued(
 
 /// Asks the run that is under way to stop. What Salesforce has begun to finish, it finishes.
 pub async fn cancel(ws: &Workspace, board: &Board, id: ChangeSetId) -> Result<(), Problem> {
+    let now = ws.clock().now();
     let job = ws
         .change(Action::DeploymentCancelled, id, move |tx| {
             let set = tx.get(&CHANGE_SETS, &id)?.ok_or(Problem::NotFound)?;
@@ -117,6 +120,12 @@ pub async fn cancel(ws: &Workspace, board: &Board, id: ChangeSetId) -> Result<()
                     continue;
                 };
                 run.cancel_asked = true;
+                // A job that ended without its run, as after too many restarts: nobody follows it any more.
+                if tx.get(&JOBS, &run.job)?.is_none_or(|row| row.state != JobState::Queued) {
+                    run.state = if run.sent.is_some() { RunState::Lost } else { RunState::Stopped };
+                    run.said = "Vynos was stopped too often to follow it to its end.".into();
+                    run.ended = Some(now);
+                }
                 tx.put(&RUNS, &run_id, &run)?;
                 announce(tx, id, set.org);
                 return Ok(run.job);

@@ -82,6 +82,11 @@ impl Stage {
         }
     }
 
+    /// Nothing was sent yet.
+    pub const fn is_draft(self) -> bool {
+        matches!(self, Self::Draft)
+    }
+
     /// A run goes on.
     pub const fn busy(self) -> bool {
         matches!(self, Self::Deploying | Self::Validating)

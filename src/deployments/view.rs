@@ -177,8 +177,10 @@ fn failed(run: &Run) -> String {
     let Some(result) = &run.result else { return run.state.name().into() };
     match (result.components_errors, result.tests_errors) {
         (0, 0) => run.state.name().into(),
-        (0, tests) => format!("{tests} of {} tests", result.tests_total),
-        (components, _) => format!("{components} of {} components", result.components_total),
+        (0, 1) => format!("1 of {} tests fails", result.tests_total),
+        (0, tests) => format!("{tests} of {} tests fail", result.tests_total),
+        (1, _) => "1 component has an error".into(),
+        (components, _) => format!("{components} components have errors"),
     }
 }
 

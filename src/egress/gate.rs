@@ -14,6 +14,9 @@ use super::{Cause, EgressError, Ledger, Line, Policy};
 use crate::clock::Clock;
 
 pub(super) const CONNECT: Duration = Duration::from_secs(5);
+/// Idle connections go before a server ends them (many do after 5 s): a request that meets that end has no answer,
+/// and whether it was carried out is not known.
+const IDLE: Duration = Duration::from_secs(3);
 
 /// The only way out. Cheap to clone.
 #[derive(Clone)]
@@ -118,7 +121,7 @@ fn client(reach: Reach) -> Result<reqwest::Client, EgressError> {
         .dns_resolver(CheckedResolver(reach))
         .connect_timeout(CONNECT)
         .tcp_keepalive(Duration::from_mins(1))
-        .pool_idle_timeout(Duration::from_mins(1))
+        .pool_idle_timeout(IDLE)
         .no_proxy()
         .user_agent(concat!("vynos/", env!("CARGO_PKG_VERSION")))
         .build()

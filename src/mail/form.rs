@@ -188,7 +188,7 @@ impl From<MailSettingsError> for Problem {
     fn from(error: MailSettingsError) -> Self {
         match error {
             MailSettingsError::Store(error) => error.into(),
-            other => Self::Broken(other.to_string()),
+            MailSettingsError::Seal(error) => Self::Broken(error.to_string()),
         }
     }
 }

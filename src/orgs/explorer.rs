@@ -58,7 +58,7 @@ struct MetadataPage {
     org: String,
     q: String,
     kind: String,
-    kinds: [(&'static str, &'static str); 5],
+    kinds: [(&'static str, &'static str); 6],
     rows: Vec<Row>,
     matches: usize,
     synced: String,

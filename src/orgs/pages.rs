@@ -145,11 +145,12 @@ pub fn counts(read: &impl Read, id: OrgId) -> Result<Vec<(&'static str, u64)>, S
 }
 
 /// Types with their names on pages.
-pub const KINDS: [(&str, &str); 5] = [
+pub const KINDS: [(&str, &str); 6] = [
     ("ApexClass", "Apex classes"),
     ("ApexTrigger", "Apex triggers"),
     ("CustomObject", "Objects"),
     ("Flow", "Flows"),
+    ("LightningComponentBundle", "Lightning web components"),
     ("PermissionSet", "Permission sets"),
 ];
 

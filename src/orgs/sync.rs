@@ -1,6 +1,6 @@
 //! The sync job: what the org holds now, compared with the catalogue. A handful of API calls whatever the
-//! size: limits, describe, one retrieve. It can be cancelled and begun again at any point: each component is
-//! stored with its version in one commit, and an unchanged one is left alone.
+//! size: limits, describe, one retrieve or one for each type. It can be cancelled and begun again at any point:
+//! each component is stored with its version in one commit, and an unchanged one is left alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,7 +32,10 @@ pub const SYNC: &str = "org.sync";
 pub const SYNCED: &str = "org.synced";
 
 /// Types that are retrieved with all their members.
-const TYPES: [&str; 5] = ["ApexClass", "ApexTrigger", "CustomObject", "Flow", "PermissionSet"];
+const TYPES: [&str; 6] =
+    ["ApexClass", "ApexTrigger", "CustomObject", "Flow", "LightningComponentBundle", "PermissionSet"];
+/// The type whose components are folders: the script stands for the bundle.
+const BUNDLE: &str = "LightningComponentBundle";
 /// Standard objects whose customisations are read, as far as the org has them: a wildcard leaves them out.
 const STANDARD: [&str; 8] =
     ["Account", "Asset", "Case", "Contact", "Contract", "Lead", "Opportunity", "User"];
@@ -70,8 +73,12 @@ pub async fn run(orgs: Orgs, job: JobContext) -> Result<(), JobError> {
     .await
     .map_err(|e| failed(e.into()))?;
     steps.check()?;
-    let messages = retrieved.messages.clone();
-    let found = tokio::task::spawn_blocking(move || read(retrieved, &described)).await;
+    let messages = retrieved.iter().flat_map(|r| r.messages.clone()).collect();
+    let found = tokio::task::spawn_blocking(move || {
+        let parts = retrieved.into_iter().map(|one| read(one, &described));
+        parts.collect::<Result<Vec<_>, _>>().map(|parts| parts.into_iter().flatten().collect::<Vec<_>>())
+    })
+    .await;
     let found = found.map_err(|e| JobError::Retry(e.to_string()))?.map_err(|e| failed(e.into()))?;
     let total = found.len() as u64;
     let mut changed = 0;
@@ -97,31 +104,70 @@ fn failed(error: AccessError) -> JobError {
     }
 }
 
+/// All types in one retrieve, or type by type where the org is too large for that.
 async fn retrieve(
     session: &Session,
     present: &BTreeSet<String>,
     steps: &crate::jobs::Steps,
     ws: &Worker,
     topic: &str,
-) -> Result<Retrieved, JobError> {
+) -> Result<Vec<Retrieved>, JobError> {
     let members = |kind: &str| {
         let standard = STANDARD.iter().filter(|name| kind == "CustomObject" && present.contains(**name));
         std::iter::once("*").chain(standard.copied()).map(str::to_owned).collect()
     };
     let types: Vec<(&str, Vec<String>)> = TYPES.iter().map(|kind| (*kind, members(kind))).collect();
-    let id = session.retrieve(&types).await.map_err(|e| failed(e.into()))?;
+    match retrieve_once(session, &types, steps, ws, topic).await {
+        Ok(retrieved) => return Ok(vec![retrieved]),
+        Err(NotRetrieved::TooManyFiles) => {}
+        Err(NotRetrieved::Other(error)) => return Err(error),
+    }
+    let mut all = Vec::new();
+    for one in types.chunks(1) {
+        match retrieve_once(session, one, steps, ws, topic).await {
+            Ok(retrieved) => all.push(retrieved),
+            Err(NotRetrieved::TooManyFiles) => return Err(failed(SalesforceError::TooManyFiles.into())),
+            Err(NotRetrieved::Other(error)) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+enum NotRetrieved {
+    TooManyFiles,
+    Other(JobError),
+}
+
+impl From<SalesforceError> for NotRetrieved {
+    fn from(error: SalesforceError) -> Self {
+        match error {
+            SalesforceError::TooManyFiles => Self::TooManyFiles,
+            other => Self::Other(failed(other.into())),
+        }
+    }
+}
+
+async fn retrieve_once(
+    session: &Session,
+    types: &[(&str, Vec<String>)],
+    steps: &crate::jobs::Steps,
+    ws: &Worker,
+    topic: &str,
+) -> Result<Retrieved, NotRetrieved> {
+    let id = session.retrieve(types).await?;
     for poll in 0..POLLS {
-        if let Some(retrieved) = session.retrieved(&id).await.map_err(|e| failed(e.into()))? {
+        if let Some(retrieved) = session.retrieved(&id).await? {
             return Ok(retrieved);
         }
         steps.progress(ws, topic, "Salesforce is packing the metadata", u64::from(poll) + 1, 0);
         let wait = Duration::from_millis((200u64 << poll.min(6)).min(8_000));
         tokio::select! {
-            () = steps.cancel.cancelled() => return Err(JobError::Cancelled),
+            () = steps.cancel.cancelled() => return Err(NotRetrieved::Other(JobError::Cancelled)),
             () = tokio::time::sleep(wait) => {}
         }
     }
-    Err(JobError::Retry("Salesforce did not finish packing the metadata in time".into()))
+    let text = "Salesforce did not finish packing the metadata in time";
+    Err(NotRetrieved::Other(JobError::Retry(text.into())))
 }
 
 /// A component as this sync found it.
@@ -141,7 +187,11 @@ fn read(
     let mut files: BTreeMap<String, Vec<u8>> =
         zip::read(&retrieved.zip)?.into_iter().map(|entry| (entry.path, entry.bytes)).collect();
     let mut found = Vec::new();
-    for properties in retrieved.files {
+    for mut properties in retrieved.files {
+        if properties.kind == BUNDLE {
+            // Listed file by file: the script comes once and stands for the bundle.
+            properties.file_name = format!("lwc/{0}/{0}.js", properties.full_name);
+        }
         let path = properties.file_name.trim_start_matches("unpackaged/").to_owned();
         let Some(bytes) = files.remove(&path) else { continue };
         let source =

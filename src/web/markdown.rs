@@ -156,13 +156,12 @@ impl<'a> Writer<'a> {
             if self.out.len() > LARGEST {
                 return;
             }
-            at += match self.short_citation(&events[at..]) {
-                Some(used) => used,
-                None => {
-                    self.event(event, events.get(at + 1));
-                    1
-                }
-            };
+            if let Some(used) = self.short_citation(&events[at..]) {
+                at += used;
+            } else {
+                self.event(event, events.get(at + 1));
+                at += 1;
+            }
         }
     }
 
@@ -212,15 +211,14 @@ impl<'a> Writer<'a> {
         while let Some((before, after)) = rest.split_once('[') {
             escape(before, &mut self.out);
             let number = after.split_once(']').and_then(|(n, behind)| Some((n.parse().ok()?, behind)));
-            match number.filter(|(n, _)| self.in_link == 0 && self.place.citations.contains(n)) {
-                Some((n, behind)) => {
-                    self.citation(n);
-                    rest = behind;
-                }
-                None => {
-                    self.out.push('[');
-                    rest = after;
-                }
+            if let Some((n, behind)) =
+                number.filter(|(n, _)| self.in_link == 0 && self.place.citations.contains(n))
+            {
+                self.citation(n);
+                rest = behind;
+            } else {
+                self.out.push('[');
+                rest = after;
             }
         }
         escape(rest, &mut self.out);

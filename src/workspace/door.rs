@@ -245,6 +245,13 @@ impl Worker {
     }
 }
 
+impl Member {
+    /// The same person as somebody who only reads: for a page that is drawn after an act.
+    pub fn into_viewer(self) -> Viewer {
+        self.0
+    }
+}
+
 macro_rules! lends {
     ($($from:ident => $to:ident by $field:tt)*) => {$(
         impl Deref for $from {

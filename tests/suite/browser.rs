@@ -15,7 +15,10 @@ pub async fn is_calm(browser: &Browser, page: &str) {
     let complaints = browser.complaints().await;
     assert!(complaints.is_empty(), "{page}: {complaints:?}");
     let wide = browser.run("return document.documentElement.scrollWidth - window.innerWidth").await;
-    assert!(wide.as_i64().unwrap() <= 0, "{page} scrolls sideways by {wide}");
+    let out = "return [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > innerWidth) \
+               .map(e => e.tagName + '.' + e.className).slice(0, 8)";
+    let out = browser.run(out).await;
+    assert!(wide.as_i64().unwrap() <= 0, "{page} scrolls sideways by {wide}: {out}");
     let name = page.trim_matches('/').replace('/', "-");
     let width = browser.run("return window.innerWidth").await;
     browser.picture(&format!("{name}-{width}")).await;

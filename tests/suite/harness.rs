@@ -29,6 +29,7 @@ pub fn options(dir: &std::path::Path, clock: Clock) -> Options {
         behind_proxy: false,
         demo: false,
         extra_salesforce: Vec::new(),
+        program: Some(env!("CARGO_BIN_EXE_vynos").into()),
         workers: Some(2),
         clock,
         random: Random::system(),

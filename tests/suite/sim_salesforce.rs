@@ -351,7 +351,7 @@ async fn soap_refuses_dead_sessions_unknown_types_and_a_fourth_query() {
     let (status, _) = rig.soap(&session, &list(&["Flow", "ApexClass", "ApexTrigger", "CustomObject"])).await;
     assert_eq!(status, 500);
     let (_, described) = rig.soap(&session, "<met:describeMetadata/>").await;
-    assert_eq!(described.matches("<metadataObjects>").count(), 5);
+    assert_eq!(described.matches("<metadataObjects>").count(), 17);
 }
 
 #[test]

@@ -65,7 +65,7 @@ pub async fn list(
     filter: web::Query<Filter>,
 ) -> Result<HttpResponse, Problem> {
     let slug = ws.row().slug.clone();
-    let shell = Shell::workspace(&web, &me, &ws, "Chats", "chats")?;
+    let shell = Shell::workspace(&web, &me, &ws, "Chats", "chat")?;
     let now = web.clock.now();
     let Filter { q, from } = filter.into_inner();
     let (words, path) = (q.trim().to_owned(), format!("/w/{slug}/chat"));
@@ -146,7 +146,7 @@ fn said(
         !fits
     })?;
     Ok(match shown {
-        Some(text) => Some(snippet(words, &text, None, SNIPPET)),
+        Some(text) => Some(snippet(words, &text.replace("**", "").replace('`', ""), None, SNIPPET)),
         None if titled => Some(Vec::new()),
         None => None,
     })

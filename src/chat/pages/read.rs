@@ -8,7 +8,9 @@ use super::view::{
 use crate::chat::records::{
     CONVERSATIONS, Citation, Conversation, MESSAGES, Message, Role, State, ToolShown,
 };
-use crate::ids::{AccountId, ConversationId, MessageId, OrgId};
+use crate::deployments;
+use crate::deployments::records::CHANGE_SETS;
+use crate::ids::{AccountId, ChangeSetId, ConversationId, MessageId, OrgId};
 use crate::orgs::records::ORGS;
 use crate::store::{Read, StoreError};
 use crate::web::markdown::{self, Place};
@@ -55,6 +57,8 @@ pub struct Drawing<'a, R> {
     /// Path of the workspace.
     pub workspace: &'a str,
     pub now: Timestamp,
+    /// What the endpoint calls the model that answers now.
+    pub model: Option<&'a str>,
     /// The answer that was asked for, where a question has several.
     pub chosen: Option<MessageId>,
 }
@@ -123,7 +127,7 @@ impl<R: Read> Drawing<'_, R> {
             stopped: row.state == State::Stopped,
             at: brief(row.at, self.now),
             datetime: row.at.to_string(),
-            label: row.label.clone(),
+            label: row.label.clone().or_else(|| self.model.filter(|_| running).map(str::to_owned)),
             checked: checked(&row.tools, running),
             took: if running { String::new() } else { seconds(row.took_ms) },
             tools: row.tools.iter().map(tool).collect(),
@@ -167,8 +171,26 @@ impl<R: Read> Drawing<'_, R> {
         }
     }
 
-    fn proposal(&self, _id: crate::ids::ChangeSetId) -> Result<Option<ProposalView>, StoreError> {
-        Ok(None)
+    /// A change set that the answer holds, and where it stands now.
+    fn proposal(&self, id: ChangeSetId) -> Result<Option<ProposalView>, StoreError> {
+        let Some(set) = self.read.get(&CHANGE_SETS, &id)? else { return Ok(None) };
+        let Some(org) = self.read.get(&ORGS, &set.org)? else { return Ok(None) };
+        let state = deployments::state(self.read, id, &set, self.now)?;
+        let files = deployments::records::files(self.read, id)?.len();
+        let errors = set.problems.iter().filter(|check| !check.warning).count();
+        let checks = match errors {
+            0 => "the checks before Salesforce pass".to_owned(),
+            1 => "1 check before Salesforce fails".to_owned(),
+            n => format!("{n} checks before Salesforce fail"),
+        };
+        let files = if files == 1 { "1 file".to_owned() } else { format!("{files} files") };
+        Ok(Some(ProposalView {
+            href: format!("{}/o/{}/deployments/{id}", self.workspace, org.slug),
+            title: set.title,
+            detail: format!("{files} for {} · {checks}", org.name),
+            state: state.stage.label(),
+            tone: state.stage.tone(),
+        }))
     }
 }
 

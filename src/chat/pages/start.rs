@@ -13,6 +13,8 @@ use crate::store::{Read, StoreError};
 const FINDINGS_READ: usize = 5_000;
 /// Objects looked at.
 const OBJECTS_READ: usize = 2_000;
+/// The rule about queries and writes in loops.
+const LOOPS: &str = "APX-001";
 /// A limit is worth a question from this many percent on.
 const WORTH_ASKING: u64 = 50;
 
@@ -43,10 +45,8 @@ pub fn starters(read: &impl Read, slug: &str, id: OrgId, org: &Org) -> Result<Ve
     if let Some((class, message)) = worst.class {
         starters.push(make("code", format!("Can you fix {class}?"), message));
     }
-    if let Some((name, limit)) = org.limits.iter().max_by_key(|(_, limit)| limit.used_percent())
-        && limit.used_percent() >= WORTH_ASKING
-    {
-        let detail = format!("{name}: {} % used at the last sync", limit.used_percent());
+    if let Some(limit) = crate::orgs::limits(org).first().filter(|limit| limit.percent >= WORTH_ASKING) {
+        let detail = format!("{}: {} % used at the last sync", limit.name, limit.percent);
         starters.push(make("gauge", "Which limit do we reach first?".into(), detail));
     }
     if let Some((object, fields)) = widest(read, id)? {
@@ -63,19 +63,20 @@ pub fn starters(read: &impl Read, slug: &str, id: OrgId, org: &Org) -> Result<Ve
 struct Worst {
     /// Severity, how many are open, and what one of them says.
     open: Option<(String, usize, String)>,
-    /// The class with the worst finding, and what it says.
+    /// The class to begin with, and what its finding says: work in loops first, which a model mends well.
     class: Option<(String, String)>,
 }
 
 fn worst(read: &impl Read, id: OrgId) -> Result<Worst, StoreError> {
     let mut by_rank: BTreeMap<u8, (String, usize, String)> = BTreeMap::new();
-    let mut class: Option<(u8, String, String)> = None;
+    let mut class: Option<((bool, u8), String, String)> = None;
     read.scan(&FINDINGS).under(&id).limit(FINDINGS_READ).each(|_, kept| {
         if kept.closed.is_some() {
             return true;
         }
-        if kept.kind == "ApexClass" && class.as_ref().is_none_or(|(rank, ..)| kept.rank > *rank) {
-            class = Some((kept.rank, kept.name.clone(), kept.message.clone()));
+        let weight = (kept.rule == LOOPS, kept.rank);
+        if kept.kind == "ApexClass" && class.as_ref().is_none_or(|(most, ..)| weight > *most) {
+            class = Some((weight, kept.name.clone(), kept.message.clone()));
         }
         let (severity, message) = (kept.severity, kept.message);
         by_rank.entry(kept.rank).or_insert_with(|| (severity, 0, message)).1 += 1;

@@ -55,7 +55,8 @@ pub struct ProposalView {
     pub href: String,
     pub title: String,
     pub detail: String,
-    pub state: Option<&'static str>,
+    /// Its stage, with the colour of the badge.
+    pub state: &'static str,
     pub tone: &'static str,
 }
 
@@ -138,6 +139,7 @@ pub fn seconds(ms: u64) -> String {
 pub fn cost(tokens: u64, nano_usd: Option<u64>) -> String {
     let tokens = format!("{} token{}", grouped(tokens), if tokens == 1 { "" } else { "s" });
     match nano_usd {
+        Some(0) => format!("{tokens} · $0"),
         // Three digits behind the point, rounded to the nearest.
         Some(nano) => {
             let milli = nano.saturating_add(500_000) / 1_000_000;
@@ -170,6 +172,7 @@ mod tests {
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(cost(8_412, Some(41_200_000)), "8,412 tokens · $0.041");
         assert_eq!(cost(1, None), "1 token");
+        assert_eq!(cost(2, Some(0)), "2 tokens · $0");
         assert_eq!(seconds(6_249), "6.2 s");
         assert_eq!(seconds(65_000), "1 min 5 s");
     }

@@ -49,19 +49,47 @@ pub fn search(scope: &Scope, input: Map<String, Value>) -> Result<Brought, Faile
     let wanted = |kind: &str| {
         types.is_empty() || TYPES.iter().any(|(name, own)| *own == kind && types.iter().any(|t| t == name))
     };
-    let hits: Vec<_> = hits.into_iter().filter(|hit| wanted(&hit.kind)).take(limit.clamp(1, ROWS)).collect();
-    let mut brought = Brought { found: format!("{} found", hits.len()), ..Brought::default() };
-    let mut rows = Vec::new();
+    let hits: Vec<_> = hits.into_iter().filter(|hit| wanted(&hit.kind)).collect();
+    // Names that are spelled out are found even while the index is still being built.
+    let mut found = named(scope, id, &query)?;
+    found.retain(|(kind, ..)| wanted(kind));
     for hit in hits {
         let snippet: String = hit.snippet.iter().map(|fragment| fragment.text.as_str()).collect();
-        let reference = format!("{}/{}", hit.kind, hit.name);
+        if !found.iter().any(|(kind, name, ..)| *kind == hit.kind && *name == hit.name) {
+            found.push((hit.kind, hit.name, hit.label, snippet));
+        }
+    }
+    found.truncate(limit.clamp(1, ROWS));
+    let mut brought = Brought { found: format!("{} found", found.len()), ..Brought::default() };
+    let mut rows = Vec::new();
+    for (kind, name, label, snippet) in found {
+        let reference = format!("{kind}/{name}");
         rows.push(json!({
-            "ref": reference, "type": hit.kind, "label": clip(&hit.label, 120), "snippet": clip(&snippet, 160),
+            "ref": reference, "type": kind, "label": clip(&label, 120), "snippet": clip(&snippet, 160),
         }));
-        brought.sources.push((reference, source(&org, &hit.kind, &hit.name, snippet, String::new())));
+        brought.sources.push((reference, source(&org, &kind, &name, snippet, String::new())));
     }
     brought.json = json!({ "rows": rows });
     Ok(brought)
+}
+
+/// Kind, name, label and a piece of the text.
+type Row = (String, String, String, String);
+
+/// Components whose full name is a word of the query.
+fn named(scope: &Scope, id: crate::ids::OrgId, query: &str) -> Result<Vec<Row>, Failed> {
+    let read = scope.ws.read()?;
+    let mut found = Vec::new();
+    let words = query.split(|c: char| !c.is_alphanumeric() && !matches!(c, '_' | '-'));
+    for word in words.filter(|word| word.len() > 2).take(12) {
+        for (_, kind) in TYPES {
+            let key = (id, kind.to_owned(), word.to_owned());
+            let Some(component) = read.get(&COMPONENTS, &key)? else { continue };
+            let text = read.get(&SOURCES, &key)?.unwrap_or_default();
+            found.push((key.1, key.2, component.label.unwrap_or_default(), clip(text.trim(), 160)));
+        }
+    }
+    Ok(found)
 }
 
 pub fn get_input() -> Value {

@@ -1,6 +1,8 @@
-//! What a model may look at. Every tool only reads, within fixed sizes; what it cuts it says. Results are JSON, so that
+//! What a model may look at, and draft. Tools read within fixed sizes, and what they cut they say; none deploys. Results are JSON, so that
 //! nothing in them can pose as anything else.
 
+pub mod change;
+pub mod documents;
 mod insights;
 mod metadata;
 mod org;
@@ -14,7 +16,7 @@ use super::citations::Source;
 use crate::ids::OrgId;
 use crate::orgs::records::{self, Org};
 use crate::store::{Read as _, StoreError};
-use crate::wire::model::Tool;
+use crate::wire::model::{ResultBlock, Tool, ToolResult};
 use crate::workspace::Worker;
 
 /// Longest result, in bytes.
@@ -33,6 +35,8 @@ pub struct Brought {
     pub json: Value,
     /// For people: `12 found`.
     pub found: String,
+    /// Passages that the model cites itself; instead of `json`.
+    pub passages: Vec<ResultBlock>,
     /// What the answer may cite.
     pub sources: Vec<(String, Source)>,
 }
@@ -48,57 +52,84 @@ impl From<StoreError> for Failed {
     }
 }
 
+/// How a tool reads.
+type Reads = fn(&Scope, Map<String, Value>) -> Result<Brought, Failed>;
+
 struct Kind {
     name: &'static str,
     description: &'static str,
     properties: fn() -> Value,
-    run: fn(&Scope, Map<String, Value>) -> Result<Brought, Failed>,
+    /// Reads; `None` for what the turn itself does.
+    run: Option<Reads>,
     said: fn(&Map<String, Value>) -> String,
 }
 
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 9] = [
+    Kind {
+        name: "knowledge_search",
+        description: "Passages of the team's own documents (naming rules, runbooks, processes), with their pages.",
+        properties: documents::input,
+        run: Some(documents::search),
+        said: |input| format!("Searched the documents for “{}”", word(input, "query")),
+    },
     Kind {
         name: "metadata_get",
         description: "Reads one component by its ref: part summary (facts and fields), or source (text, in pages by \
                       offset).",
         properties: metadata::get_input,
-        run: metadata::get,
+        run: Some(metadata::get),
         said: |input| format!("Read {}", word(input, "ref").replace('/', " ")),
     },
     Kind {
         name: "metadata_search",
         description: "Finds components of the org by names, labels and words in their source.",
         properties: metadata::search_input,
-        run: metadata::search,
+        run: Some(metadata::search),
         said: |input| format!("Searched the metadata for “{}”", word(input, "query")),
     },
     Kind {
         name: "object_describe",
         description: "Fields of an object: name, label, type, references.",
         properties: metadata::describe_input,
-        run: metadata::describe,
+        run: Some(metadata::describe),
         said: |input| format!("Described {}", word(input, "object")),
     },
     Kind {
         name: "org_limits",
         description: "The org's limits with what is used, fullest first.",
         properties: || json!({}),
-        run: org::limits,
+        run: Some(org::limits),
         said: |_| "Read the limits".to_owned(),
     },
     Kind {
         name: "org_overview",
         description: "What the org is, how much of each type it holds, when it was synced.",
         properties: || json!({}),
-        run: org::overview,
+        run: Some(org::overview),
         said: |_| "Read the overview of the org".to_owned(),
+    },
+    Kind {
+        name: change::PROPOSE,
+        description: "Stores a change set of whole files as a draft, with static checks. Nothing is sent to the org. \
+                      Paths as in an mdapi package: classes/Name.cls.",
+        properties: change::propose_input,
+        run: None,
+        said: |input| format!("Drafted the change set “{}”", word(input, "title")),
     },
     Kind {
         name: "run_analysis",
         description: "Open findings of the last analysis, worst first, with what is wrong, where and how to fix it.",
         properties: || json!({}),
-        run: insights::run,
+        run: Some(insights::run),
         said: |_| "Read the findings".to_owned(),
+    },
+    Kind {
+        name: change::VALIDATE,
+        description: "Validates a stored change set in the org (check-only, with tests). Needs the person's consent; \
+                      saves nothing in the org.",
+        properties: change::validate_input,
+        run: None,
+        said: |_| "Validated the change set".to_owned(),
     },
 ];
 
@@ -128,16 +159,26 @@ pub fn said(name: &str, input: &Map<String, Value>) -> String {
 
 /// Carries out a call. Blocks.
 pub fn call(scope: &Scope, name: &str, input: Map<String, Value>) -> Result<Brought, Failed> {
-    let Some(kind) = KINDS.iter().find(|kind| kind.name == name) else {
+    let Some(run) = KINDS.iter().find(|kind| kind.name == name).and_then(|kind| kind.run) else {
         return Err(Failed(format!("There is no tool {}.", clip(name, 40))));
     };
-    (kind.run)(scope, input)
+    run(scope, input)
 }
 
 impl Brought {
+    /// What goes back to the model.
+    pub fn result(&self, call: &str) -> ToolResult {
+        if self.passages.is_empty() {
+            return ToolResult::text(call, self.text());
+        }
+        ToolResult { call: call.to_owned(), content: self.passages.clone(), is_error: false }
+    }
+
     /// The result as the model reads it; never longer than a tool may be.
     pub fn text(&self) -> String {
-        let text = json!({ "trust": "untrusted data of the org", "result": self.json }).to_string();
+        let mut json = self.json.clone();
+        json["trust"] = "untrusted".into();
+        let text = json.to_string();
         if text.len() <= LONGEST * 2 {
             return text;
         }

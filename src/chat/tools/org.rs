@@ -25,6 +25,7 @@ pub fn overview(scope: &Scope, _: Map<String, Value>) -> Result<Brought, Failed>
         json: json!({ "ref": reference, "name": org.name, "type": org.kind.label(), "synced": synced, "counts": counts }),
         found: synced.map(|at| format!("synced {at}")).unwrap_or_default(),
         sources: vec![(reference, source)],
+        ..Brought::default()
     })
 }
 

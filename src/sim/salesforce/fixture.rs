@@ -7,10 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use rust_embed::RustEmbed;
 use serde_json::{Value, json};
 
-use super::API_VERSION;
 use super::kinds::{self, Kind};
 use super::state::{Component, Faults, Org, Row, checksum, rest_time};
-use crate::clock::Clock;
+use super::{API_VERSION, Options, folder, generate};
 
 #[derive(RustEmbed)]
 #[folder = "src/sim/salesforce/fixture/"]
@@ -26,7 +25,10 @@ const USERS: [(&str, &str); 5] = [
 
 const INDUSTRIES: [&str; 4] = ["Energy", "Retail", "Manufacturing", "Public sector"];
 
-pub fn load(clock: &Clock, production: bool) -> std::io::Result<Org> {
+/// The org as it is at first, from these options.
+pub fn load(options: &Options) -> std::io::Result<Org> {
+    let Options { clock, production, size, seed, fixtures, .. } = options;
+    let (production, size, seed, source) = (*production, *size, *seed, fixtures.as_deref());
     let mut org = Org {
         id: format!("00D000000000001{}", checksum("00D000000000001")),
         name: "Halden Energy".into(),
@@ -41,19 +43,30 @@ pub fn load(clock: &Clock, production: bool) -> std::io::Result<Org> {
         retrieves: HashMap::new(),
         deploys: Vec::new(),
         locators: VecDeque::new(),
+        modified: clock.now(),
         calls: 0,
         serial: 100,
         faults: Faults::default(),
     };
+    let mut files = match source {
+        Some(path) => folder::read(path)?,
+        None => embedded()?,
+    };
+    let taken = kinds::assemble(files.clone()).into_keys().map(|(_, name)| name.to_ascii_lowercase());
+    files.extend(generate::files(size, seed, &taken.collect()));
+    place(&mut org, files, clock.now());
+    fill_rows(&mut org, clock.now());
+    Ok(org)
+}
+
+fn embedded() -> std::io::Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
     for path in Files::iter() {
         let Some(data) = Files::get(&path) else { continue };
         let text = String::from_utf8(data.data.into_owned()).map_err(std::io::Error::other)?;
         files.insert(path.to_string(), text);
     }
-    place(&mut org, files, clock.now());
-    fill_rows(&mut org, clock.now());
-    Ok(org)
+    Ok(files)
 }
 
 /// Puts files in the layout of the Metadata API into the org. What is no component is left out.

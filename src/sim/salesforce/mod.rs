@@ -1,24 +1,34 @@
 //! The simulated org. `state` is what it holds, `fixture` what it holds at first, `oauth` signing in, `rest`
-//! the data and Tooling API, `soql` their queries, `soap` the Metadata API, `deploy` its deploys, `kinds` its types.
+//! the data and Tooling API, `soql` their queries, `soap` the Metadata API, `deploy` its deploys, `kinds` its types,
+//! `generate` larger orgs, `faults` misbehaviour.
 
+mod composite;
 mod deploy;
+mod faults;
 mod fixture;
+mod folder;
+mod generate;
 mod kinds;
 mod oauth;
+mod objects;
 mod rest;
 mod soap;
 mod soql;
 mod state;
+mod tooling;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use url::Url;
 
 use crate::clock::{Clock, Random};
 
-pub use state::{Component, Faults};
+pub use generate::OrgSize;
+pub use state::{Component, Drip, Faults};
 
 /// The API version that this org prefers; it serves 31.0 to this one.
 pub const API_VERSION: &str = "67.0";
@@ -42,12 +52,23 @@ pub struct Options {
     pub seed: u64,
     pub consent: Consent,
     pub production: bool,
+    pub size: OrgSize,
+    /// A folder or zip in the layout of the Metadata API that is the org instead of Halden Energy.
+    pub fixtures: Option<PathBuf>,
     pub clock: Clock,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { port: 0, seed: 1, consent: Consent::Auto, production: true, clock: Clock::system() }
+        Self {
+            port: 0,
+            seed: 1,
+            consent: Consent::Auto,
+            production: true,
+            size: OrgSize::Small,
+            fixtures: None,
+            clock: Clock::system(),
+        }
     }
 }
 
@@ -82,7 +103,7 @@ pub async fn start(options: Options) -> std::io::Result<SimulatedOrg> {
     let address = listener.local_addr()?;
     let base = Url::parse(&format!("http://{address}/")).map_err(std::io::Error::other)?;
     let random = Random::seeded(options.seed);
-    let state = fixture::load(&options.clock, options.production)?;
+    let state = fixture::load(&options)?;
     let shared = Sim(Arc::new(Shared {
         base: base.clone(),
         consent: options.consent,
@@ -95,9 +116,12 @@ pub async fn start(options: Options) -> std::io::Result<SimulatedOrg> {
         App::new()
             .app_data(data.clone())
             .app_data(web::PayloadConfig::new(60 << 20))
+            .wrap(from_fn(faults::disturb))
+            .configure(faults::routes)
             .configure(oauth::routes)
             .configure(soap::routes)
             .configure(deploy::routes::routes)
+            .configure(composite::routes)
             .configure(rest::routes)
     })
     .workers(1)
@@ -163,6 +187,7 @@ impl SimulatedOrg {
             component.source = change(&component.source);
             component.modified = now;
             component.modified_by = 1;
+            org.modified = now;
         }
     }
 

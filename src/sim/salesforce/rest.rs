@@ -1,34 +1,51 @@
-//! The REST and Tooling API, as far as a sync and its clients call it.
+//! The REST and Tooling API for reading, as far as a sync and common clients call it. `resource` answers a path;
+//! `composite` asks it too.
 
+use std::collections::HashMap;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{IF_MODIFIED_SINCE, LAST_MODIFIED};
 use actix_web::{HttpRequest, HttpResponse, web};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::fixture::user_id;
-use super::state::{DAILY_CALLS, Org, Row, rest_time};
-use super::{API_VERSION, Sim, oauth, soql};
+use super::state::{DAILY_CALLS, Org, Row};
+use super::{API_VERSION, Sim, oauth, objects, soql, tooling};
 
 const PAGE: usize = 2_000;
+/// First and last version that is served.
+const VERSIONS: std::ops::RangeInclusive<u32> = 31..=67;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/services/data", web::get().to(versions))
-        .route("/services/data/{version}", web::get().to(root))
-        .route("/services/data/{version}/limits", web::get().to(limits))
-        .route("/services/data/{version}/sobjects", web::get().to(sobjects))
-        .route("/services/data/{version}/sobjects/{name}/describe", web::get().to(describe))
-        .route("/services/data/{version}/query", web::get().to(query))
-        .route("/services/data/{version}/query/{locator}", web::get().to(more))
-        .route("/services/data/{version}/tooling/query", web::get().to(tooling_query))
-        .route("/services/data/{version}/tooling/query/{locator}", web::get().to(more))
-        .default_service(web::to(|| async {
-            error(404, "NOT_FOUND", "The requested resource does not exist")
-        }));
+        .route("/services/data/", web::get().to(versions))
+        .route("/services/data/{version}", web::get().to(read))
+        .route("/services/data/{version}/{rest:.*}", web::get().to(read))
+        .default_service(web::to(|| async { Refused::not_found().response() }));
+}
+
+/// A refusal: status, code and text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused(pub u16, pub &'static str, pub String);
+
+impl Refused {
+    pub fn not_found() -> Self {
+        Self(404, "NOT_FOUND", "The requested resource does not exist".into())
+    }
+
+    /// As the body of an answer.
+    pub fn body(&self) -> Value {
+        json!([{ "message": self.2, "errorCode": self.1 }])
+    }
+
+    fn response(&self) -> HttpResponse {
+        error(self.0, self.1, &self.2)
+    }
 }
 
 pub fn error(status: u16, code: &str, message: &str) -> HttpResponse {
-    let status =
-        actix_web::http::StatusCode::from_u16(status).unwrap_or(actix_web::http::StatusCode::BAD_REQUEST);
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
     HttpResponse::build(status).json(json!([{ "message": message, "errorCode": code }]))
 }
 
@@ -49,8 +66,13 @@ pub fn counted(sim: &Sim, request: &HttpRequest) -> Result<(), HttpResponse> {
             "The server is too busy to respond to this request.",
         ));
     }
+    count(&mut org).map_err(|refused| refused.response())
+}
+
+/// Counts one call against the limit of the day.
+pub fn count(org: &mut Org) -> Result<(), Refused> {
     if org.remaining_calls() == 0 {
-        return Err(error(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."));
+        return Err(Refused(403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.".into()));
     }
     org.calls += 1;
     Ok(())
@@ -64,239 +86,152 @@ pub fn good(org: &Org, body: &Value) -> HttpResponse {
 }
 
 async fn versions() -> HttpResponse {
-    let versions: Vec<Value> = (31..=67)
+    let versions: Vec<Value> = VERSIONS
         .map(|n| json!({ "label": format!("Version {n}"), "url": format!("/services/data/v{n}.0"), "version": format!("{n}.0") }))
         .collect();
     HttpResponse::Ok().json(versions)
 }
 
-async fn root(sim: web::Data<Sim>, request: HttpRequest) -> HttpResponse {
+type Params = HashMap<String, String>;
+
+async fn read(sim: web::Data<Sim>, request: HttpRequest, params: web::Query<Params>) -> HttpResponse {
     if let Err(refusal) = counted(&sim, &request) {
         return refusal;
     }
-    let org = sim.org();
+    let mut org = sim.org();
+    let body = match resource(&mut org, sim.0.base.as_str(), request.path(), &params) {
+        Ok(body) => body,
+        Err(refused) => return refused.response(),
+    };
+    let mut answer = good(&org, &body);
+    if request.path().ends_with("/describe") {
+        // Times are compared as texts of one form: clients send back what they were given.
+        let modified = org.modified.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let known = request.headers().get(IF_MODIFIED_SINCE).and_then(|v| v.to_str().ok());
+        if known == Some(modified.as_str()) {
+            return HttpResponse::NotModified().finish();
+        }
+        if let Ok(value) = modified.parse() {
+            answer.headers_mut().insert(LAST_MODIFIED, value);
+        }
+    }
+    answer
+}
+
+/// The body at a path of `/services/data/vXX.0/…`.
+pub fn resource(org: &mut Org, base: &str, path: &str, params: &Params) -> Result<Value, Refused> {
+    let rest = path.strip_prefix("/services/data/v").ok_or_else(Refused::not_found)?;
+    let mut parts = rest.split('/').filter(|p| !p.is_empty());
+    let version: f64 = parts.next().and_then(|v| v.parse().ok()).ok_or_else(Refused::not_found)?;
+    if !VERSIONS.contains(&(version as u32)) {
+        return Err(Refused(
+            410,
+            "UNSUPPORTED_API_VERSION",
+            "The requested API version is not supported.".into(),
+        ));
+    }
+    let parts: Vec<&str> = parts.collect();
+    match parts.as_slice() {
+        [] => Ok(root(org, base)),
+        ["limits"] => Ok(org.limits()),
+        ["sobjects"] => Ok(objects::list(org)),
+        ["sobjects", name] => objects::basic(org, name),
+        ["sobjects", name, "describe"] => objects::describe(org, name),
+        ["sobjects", name, id] => one(data_rows(org, name), id),
+        ["query" | "queryAll"] => query(org, params, data_rows, "query"),
+        ["query" | "queryAll", locator] => more(org, locator, "query"),
+        ["tooling", "query"] => query(org, params, tooling::rows, "tooling/query"),
+        ["tooling", "query", locator] => more(org, locator, "tooling/query"),
+        ["tooling", "sobjects"] => Ok(tooling::list()),
+        ["tooling", "sobjects", name, "describe"] => tooling::describe(org, name),
+        ["tooling", "sobjects", name, id] => one(tooling::rows(org, name), id),
+        _ => Err(Refused::not_found()),
+    }
+}
+
+fn root(org: &Org, base: &str) -> Value {
     let path = format!("/services/data/v{API_VERSION}");
-    let identity = format!("{}id/{}/{}", sim.0.base, org.id, user_id(4));
-    good(
-        &org,
-        &json!({
-            "sobjects": format!("{path}/sobjects"), "query": format!("{path}/query"),
-            "limits": format!("{path}/limits"), "tooling": format!("{path}/tooling"), "identity": identity,
-        }),
-    )
-}
-
-async fn limits(sim: web::Data<Sim>, request: HttpRequest) -> HttpResponse {
-    if let Err(refusal) = counted(&sim, &request) {
-        return refusal;
-    }
-    let org = sim.org();
-    good(&org, &org.limits())
-}
-
-const STANDARD: [(&str, &str, &str); 8] = [
-    ("Account", "Account", "001"),
-    ("Asset", "Asset", "02i"),
-    ("Case", "Case", "500"),
-    ("Contact", "Contact", "003"),
-    ("Contract", "Contract", "800"),
-    ("Lead", "Lead", "00Q"),
-    ("Opportunity", "Opportunity", "006"),
-    ("User", "User", "005"),
-];
-
-fn brief(name: &str, label: &str, prefix: &str) -> Value {
     json!({
-        "name": name, "label": label, "labelPlural": format!("{label}s"), "custom": name.ends_with("__c"),
-        "keyPrefix": prefix, "queryable": true, "createable": true, "layoutable": true, "customSetting": false,
+        "sobjects": format!("{path}/sobjects"), "query": format!("{path}/query"), "queryAll": format!("{path}/queryAll"),
+        "limits": format!("{path}/limits"), "tooling": format!("{path}/tooling"),
+        "composite": format!("{path}/composite"), "identity": format!("{base}id/{}/{}", org.id, user_id(4)),
     })
 }
 
-async fn sobjects(sim: web::Data<Sim>, request: HttpRequest) -> HttpResponse {
-    if let Err(refusal) = counted(&sim, &request) {
-        return refusal;
-    }
-    let org = sim.org();
-    let standard = STANDARD.iter().map(|(name, label, prefix)| brief(name, label, prefix));
-    let custom =
-        org.components.iter().filter(|((kind, name), _)| kind == "CustomObject" && name.ends_with("__c"));
-    let custom = custom.enumerate().map(|(n, ((_, name), c))| {
-        brief(name, &element(&c.source, "label").unwrap_or_else(|| name.clone()), &format!("a{n:02}"))
-    });
-    let all: Vec<Value> = standard.chain(custom).collect();
-    good(&org, &json!({ "encoding": "UTF-8", "maxBatchSize": 200, "sobjects": all }))
+fn data_rows(org: &Org, from: &str) -> Option<(String, Vec<Row>)> {
+    let held = org.rows.iter().find(|(name, _)| name.eq_ignore_ascii_case(from));
+    held.map(|(name, rows)| ((*name).to_owned(), rows.clone())).or_else(|| tooling::shared_rows(org, from))
 }
 
-/// The text of the first `<name>` behind the fields of an object file.
-fn element(source: &str, name: &str) -> Option<String> {
-    let outside = source.rsplit("</fields>").next()?;
-    let rest = outside.split(&format!("<{name}>")).nth(1)?;
-    Some(rest.split('<').next()?.to_owned())
+/// One row by its id.
+fn one(rows: Option<(String, Vec<Row>)>, id: &str) -> Result<Value, Refused> {
+    let (name, rows) = rows.ok_or_else(Refused::not_found)?;
+    let same = |row: &Row| row.get("Id").and_then(Value::as_str).is_some_and(|i| i.get(..15) == id.get(..15));
+    let mut row = rows.into_iter().find(same).filter(|_| id.len() >= 15).ok_or_else(Refused::not_found)?;
+    row.insert("attributes".into(), attributes(&name, id));
+    Ok(Value::Object(row))
 }
 
-async fn describe(
-    sim: web::Data<Sim>,
-    request: HttpRequest,
-    path: web::Path<(String, String)>,
-) -> HttpResponse {
-    if let Err(refusal) = counted(&sim, &request) {
-        return refusal;
-    }
-    let org = sim.org();
-    let name = &path.1;
-    let component = org.components.get(&("CustomObject".to_owned(), name.clone()));
-    let label = STANDARD.iter().find(|s| s.0 == name).map(|s| s.1.to_owned());
-    let label = label.or_else(|| component.and_then(|c| element(&c.source, "label")));
-    let Some(label) = label else {
-        return error(404, "NOT_FOUND", "The requested resource does not exist");
-    };
-    let standard = [
-        ("Id", "id", "Record ID"),
-        ("Name", "string", "Name"),
-        ("OwnerId", "reference", "Owner ID"),
-        ("CreatedDate", "datetime", "Created Date"),
-        ("LastModifiedDate", "datetime", "Last Modified Date"),
-    ];
-    let mut fields: Vec<Value> = standard
-        .iter()
-        .map(|(name, kind, label)| {
-            let target: &[&str] = if *kind == "reference" { &["User"] } else { &[] };
-            json!({ "name": name, "type": kind, "label": label, "custom": false, "nillable": false, "referenceTo": target, "length": 0 })
-        })
-        .collect();
-    for field in component.iter().flat_map(|c| c.source.split("<fields>").skip(1)) {
-        let field = field.split("</fields>").next().unwrap_or_default();
-        let part = |name: &str| field.split(&format!("<{name}>")).nth(1).and_then(|r| r.split('<').next());
-        let kind = describe_type(part("type").unwrap_or("Text"));
-        fields.push(json!({
-            "name": part("fullName"), "type": kind, "label": part("label"),
-            "custom": true, "nillable": part("required") != Some("true"),
-            "referenceTo": part("referenceTo").into_iter().collect::<Vec<_>>(), "length": 0,
-        }));
-    }
-    let mut body = brief(name, &label, "000");
-    body["fields"] = Value::Array(fields);
-    good(&org, &body)
+fn attributes(name: &str, id: &str) -> Value {
+    json!({ "type": name, "url": format!("/services/data/v{API_VERSION}/sobjects/{name}/{id}") })
 }
 
-/// What describe calls a field type of the Metadata API.
-fn describe_type(metadata: &str) -> String {
-    match metadata {
-        "AutoNumber" | "Text" => "string".into(),
-        "Checkbox" => "boolean".into(),
-        "EncryptedText" => "encryptedstring".into(),
-        "Html" | "LongTextArea" => "textarea".into(),
-        "Hierarchy" | "Lookup" | "MasterDetail" => "reference".into(),
-        "MultiselectPicklist" => "multipicklist".into(),
-        "Number" | "Summary" => "double".into(),
-        other => other.to_lowercase(),
-    }
-}
-
-#[derive(Deserialize)]
-struct Soql {
-    q: String,
-}
-
-async fn query(sim: web::Data<Sim>, request: HttpRequest, params: web::Query<Soql>) -> HttpResponse {
-    if let Err(refusal) = counted(&sim, &request) {
-        return refusal;
-    }
-    let mut org = sim.org();
-    let rows = |org: &Org, from: &str| {
-        org.rows
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(from))
-            .map(|(name, rows)| ((*name).to_owned(), rows.clone()))
-    };
-    run(&mut org, &params.q, rows, "query")
-}
-
-async fn tooling_query(sim: web::Data<Sim>, request: HttpRequest, params: web::Query<Soql>) -> HttpResponse {
-    if let Err(refusal) = counted(&sim, &request) {
-        return refusal;
-    }
-    let mut org = sim.org();
-    run(&mut org, &params.q, tooling_rows, "tooling/query")
-}
-
-fn tooling_rows(org: &Org, from: &str) -> Option<(String, Vec<Row>)> {
-    let kind = ["ApexClass", "ApexTrigger"].into_iter().find(|k| k.eq_ignore_ascii_case(from));
-    let of_kind = |wanted: &'static str| org.components.iter().filter(move |((kind, _), _)| kind == wanted);
-    if let Some(kind) = kind {
-        let rows = of_kind(kind).map(|((_, name), c)| {
-            let by = org.users[c.modified_by].0;
-            object(json!({
-                "Id": c.id, "Name": name, "ApiVersion": 67.0, "Status": "Active", "IsValid": true, "NamespacePrefix": null,
-                "Body": c.source, "LengthWithoutComments": c.source.len(), "CreatedDate": rest_time(c.created),
-                "LastModifiedDate": rest_time(c.modified), "LastModifiedBy": { "Name": by },
-            }))
-        });
-        return Some((kind.to_owned(), rows.collect()));
-    }
-    if from.eq_ignore_ascii_case("FlowDefinition") {
-        let rows = of_kind("Flow").map(|((_, name), c)| {
-            let active = c.source.contains("<status>Active</status>");
-            object(json!({
-                "Id": c.id.replacen("301", "300", 1), "DeveloperName": name, "ActiveVersionId": active.then(|| c.id.clone()),
-                "LatestVersionId": c.id, "LastModifiedDate": rest_time(c.modified),
-            }))
-        });
-        return Some(("FlowDefinition".into(), rows.collect()));
-    }
-    if from.eq_ignore_ascii_case("ApexCodeCoverageAggregate") {
-        // Declared: a class is covered as far as some test names it.
-        let tests: String = of_kind("ApexClass")
-            .filter(|(_, c)| c.source.contains("@IsTest"))
-            .map(|(_, c)| c.source.as_str())
-            .collect();
-        let rows =
-            of_kind("ApexClass").filter(|(_, c)| !c.source.contains("@IsTest")).map(|((_, name), c)| {
-                let lines = c.source.lines().filter(|l| l.trim_end().ends_with(';')).count();
-                let covered = if tests.contains(name.as_str()) { lines * 4 / 5 } else { 0 };
-                object(json!({
-                    "ApexClassOrTriggerId": c.id, "ApexClassOrTrigger": { "Name": name },
-                    "NumLinesCovered": covered, "NumLinesUncovered": lines - covered,
-                }))
-            });
-        return Some(("ApexCodeCoverageAggregate".into(), rows.collect()));
-    }
-    None
-}
-
-fn object(value: Value) -> Row {
-    match value {
-        Value::Object(row) => row,
-        _ => Row::new(),
-    }
-}
-
-fn run(
+fn query(
     org: &mut Org,
-    text: &str,
+    params: &Params,
     rows: impl Fn(&Org, &str) -> Option<(String, Vec<Row>)>,
     path: &str,
-) -> HttpResponse {
-    let parsed = match soql::parse(text) {
-        Ok(parsed) => parsed,
-        Err(message) => return error(400, "MALFORMED_QUERY", &message),
-    };
+) -> Result<Value, Refused> {
+    let text = params.get("q").map(String::as_str).unwrap_or_default();
+    let parsed = soql::parse(text).map_err(|message| Refused(400, "MALFORMED_QUERY", message))?;
     let Some((name, found)) = rows(org, &parsed.from) else {
-        let message = format!("sObject type '{}' is not supported.", parsed.from);
-        return error(400, "INVALID_TYPE", &message);
+        return Err(Refused(
+            400,
+            "INVALID_TYPE",
+            format!("sObject type '{}' is not supported.", parsed.from),
+        ));
     };
-    let result = match soql::run(&parsed, &name, found) {
-        Ok(result) => result,
-        Err(message) => return error(400, "INVALID_FIELD", &message),
-    };
-    if parsed.count {
-        return good(org, &json!({ "totalSize": result.len(), "done": true, "records": [] }));
+    if params.get("columns").is_some_and(|c| c == "true") {
+        return Ok(columns(&parsed.fields, &name));
     }
-    let total = json!(result.len());
-    page(org, total, result, path)
+    let mut result =
+        soql::run(&parsed, &name, found).map_err(|message| Refused(400, "INVALID_FIELD", message))?;
+    if parsed.count {
+        return Ok(json!({ "totalSize": result.len(), "done": true, "records": [] }));
+    }
+    for row in &mut result {
+        if let Some(id) = row.get("Id").and_then(Value::as_str).map(str::to_owned) {
+            row.insert("attributes".into(), attributes(&name, &id));
+        }
+    }
+    let total = result.len();
+    let mut body = page(org, total, result, path);
+    if path.starts_with("tooling") {
+        body["entityTypeName"] = json!(name);
+        body["size"] = json!(body["records"].as_array().map_or(0, Vec::len));
+    }
+    Ok(body)
 }
 
-fn page(org: &mut Org, total: Value, mut rows: Vec<Row>, path: &str) -> HttpResponse {
+/// What `sf data query` asks for behind every query.
+fn columns(fields: &[String], name: &str) -> Value {
+    let column = |field: &String| {
+        let (head, inner) = field.split_once('.').map_or((field.as_str(), None), |(h, i)| (h, Some(i)));
+        let joins: Vec<Value> =
+            inner.map(|i| json!({ "columnName": i, "joinColumns": [] })).into_iter().collect();
+        json!({
+            "aggregate": false, "apexType": "String", "booleanType": false, "columnName": head, "custom": head.ends_with("__c"),
+            "displayName": head, "foreignKeyName": null, "insertable": true, "joinColumns": joins, "numberType": false,
+            "textType": true, "updatable": true,
+        })
+    };
+    json!({
+        "columnMetadata": fields.iter().map(column).collect::<Vec<_>>(), "entityName": name, "groupBy": false,
+        "idSelected": fields.iter().any(|f| f.eq_ignore_ascii_case("Id")), "keyPrefix": null,
+    })
+}
+
+fn page(org: &mut Org, total: usize, mut rows: Vec<Row>, path: &str) -> Value {
     let rest = rows.split_off(rows.len().min(PAGE));
     let mut body = json!({ "totalSize": total, "done": rest.is_empty(), "records": rows });
     if !rest.is_empty() {
@@ -307,21 +242,13 @@ fn page(org: &mut Org, total: Value, mut rows: Vec<Row>, path: &str) -> HttpResp
             org.locators.pop_front();
         }
     }
-    good(org, &body)
+    body
 }
 
-async fn more(sim: web::Data<Sim>, request: HttpRequest, path: web::Path<(String, String)>) -> HttpResponse {
-    if let Err(refusal) = counted(&sim, &request) {
-        return refusal;
-    }
-    let mut org = sim.org();
-    let wanted = path.1.split('-').next().unwrap_or_default().to_owned();
-    let Some(at) = org.locators.iter().position(|(locator, ..)| *locator == wanted) else {
-        return error(400, "INVALID_QUERY_LOCATOR", "invalid query locator");
-    };
-    let Some((_, total, rows)) = org.locators.remove(at) else {
-        return error(400, "INVALID_QUERY_LOCATOR", "invalid query locator");
-    };
-    let kind = if request.path().contains("/tooling/") { "tooling/query" } else { "query" };
-    page(&mut org, total, rows, kind)
+fn more(org: &mut Org, wanted: &str, path: &str) -> Result<Value, Refused> {
+    let gone = || Refused(400, "INVALID_QUERY_LOCATOR", "invalid query locator".into());
+    let wanted = wanted.split('-').next().unwrap_or_default();
+    let at = org.locators.iter().position(|(locator, ..)| locator == wanted).ok_or_else(gone)?;
+    let (_, total, rows) = org.locators.remove(at).ok_or_else(gone)?;
+    Ok(page(org, total, rows, path))
 }

@@ -14,10 +14,16 @@ use super::kinds::{KINDS, kind};
 use super::state::{Component, Org, Retrieve};
 use super::{API_VERSION, Sim, deploy};
 
+/// Files and bytes of one retrieve.
+const MOST_FILES: usize = 10_000;
+const LARGEST_ZIP: usize = 39 << 20;
 const NAMESPACE: &str = "http://soap.sforce.com/2006/04/metadata";
 
 pub fn routes(config: &mut web::ServiceConfig) {
-    config.route("/services/Soap/m/{version}", web::post().to(call));
+    // Some clients add the org, a slash or the name of the operation.
+    config
+        .route("/services/Soap/m/{version}", web::post().to(call))
+        .route("/services/Soap/m/{version}/{rest:.*}", web::post().to(call));
 }
 
 pub fn fault(code: &str, message: &str) -> HttpResponse {
@@ -104,7 +110,7 @@ fn describe() -> HttpResponse {
     answer("describeMetadata", &format!("<result>{objects}{rest}</result>"))
 }
 
-fn properties(org: &Org, kind: &str, name: &str, c: &Component) -> String {
+fn properties(org: &Org, (kind, name): (&str, &str), c: &Component, file: &str) -> String {
     let by = org.users[c.modified_by].0;
     format!(
         "<createdById>{id}</createdById><createdByName>{by}</createdByName><createdDate>{created}</createdDate>\
@@ -115,7 +121,6 @@ fn properties(org: &Org, kind: &str, name: &str, c: &Component) -> String {
         by = escape(by),
         created = c.created.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
         modified = c.modified.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
-        file = c.file,
         own = c.id,
     )
 }
@@ -132,7 +137,9 @@ fn list(org: &Org, operation: Node<'_, '_>) -> HttpResponse {
             return fault("INVALID_TYPE", &format!("Unknown type:{wanted}"));
         }
         for ((kind, name), component) in org.components.iter().filter(|((kind, _), _)| *kind == wanted) {
-            result.push_str(&format!("<result>{}</result>", properties(org, kind, name, component)));
+            // A bundle is listed by its folder.
+            let file = if component.is_bundle() { component.folder() } else { &component.file };
+            result.push_str(&format!("<result>{}</result>", properties(org, (kind, name), component, file)));
         }
     }
     answer("listMetadata", &result)
@@ -166,25 +173,47 @@ fn check_retrieve(org: &mut Org, operation: Node<'_, '_>) -> HttpResponse {
         );
         return answer("checkRetrieveStatus", &result);
     }
-    match pack(org, &waiting.wanted) {
-        Ok((zip, files, messages)) => answer(
-            "checkRetrieveStatus",
-            &format!(
-                "<result><done>true</done>{files}<id>{id}</id>{messages}<status>Succeeded</status><success>true</success>\
-                 <zipFile>{}</zipFile></result>",
-                STANDARD.encode(zip)
-            ),
-        ),
-        Err(error) => fault("UNKNOWN_EXCEPTION", &error.to_string()),
+    let packed = match pack(org, &waiting.wanted) {
+        Ok(packed) => packed,
+        Err(error) => return fault("UNKNOWN_EXCEPTION", &error.to_string()),
+    };
+    if packed.count > org.faults.retrieve_files.unwrap_or(MOST_FILES) || packed.zip.len() > LARGEST_ZIP {
+        let result = format!(
+            "<result><done>true</done><errorMessage>LIMIT_EXCEEDED: MAXIMUM_SIZE_OF_FILES_REACHED Maximum size/number of \
+             files reached</errorMessage><errorStatusCode>LIMIT_EXCEEDED</errorStatusCode><id>{id}</id><status>Failed</status>\
+             <success>false</success></result>"
+        );
+        return answer("checkRetrieveStatus", &result);
     }
+    let Packed { zip, files, messages, .. } = packed;
+    // Asked without the zip, the result stays to be fetched.
+    let zip = if value(operation, "includeZip") == "false" {
+        org.retrieves.insert(id.clone(), waiting);
+        String::new()
+    } else {
+        format!("<zipFile>{}</zipFile>", STANDARD.encode(zip))
+    };
+    let result = format!(
+        "<result><done>true</done>{files}<id>{id}</id>{messages}<status>Succeeded</status><success>true</success>{zip}</result>"
+    );
+    answer("checkRetrieveStatus", &result)
+}
+
+/// What a retrieve brings: the zip, the properties of its files and messages, both as XML.
+struct Packed {
+    zip: Vec<u8>,
+    files: String,
+    messages: String,
+    count: usize,
 }
 
 /// The zip of a retrieve, its file properties and its messages about members that are not there. A wildcard
 /// does not reach standard objects: those are named one by one, as in the real API.
-fn pack(org: &Org, wanted: &[(String, Vec<String>)]) -> std::io::Result<(Vec<u8>, String, String)> {
+fn pack(org: &Org, wanted: &[(String, Vec<String>)]) -> std::io::Result<Packed> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default();
     let (mut files, mut messages, mut package) = (String::new(), String::new(), String::new());
+    let mut count = 0;
     for (kind, members) in wanted {
         let all = members.iter().any(|m| m == "*");
         let standard = |name: &str| kind == "CustomObject" && !name.contains("__");
@@ -202,21 +231,16 @@ fn pack(org: &Org, wanted: &[(String, Vec<String>)]) -> std::io::Result<(Vec<u8>
             if !(members.contains(name) || all && !standard(name)) {
                 continue;
             }
-            zip.start_file(format!("unpackaged/{}", component.file), options)?;
-            zip.write_all(component.source.as_bytes())?;
-            if let Some(meta) = &component.meta {
-                zip.start_file(format!("unpackaged/{}-meta.xml", component.file), options)?;
-                zip.write_all(meta.as_bytes())?;
-            }
-            for (path, text) in &component.extra {
+            for (path, text) in component.files() {
                 zip.start_file(format!("unpackaged/{path}"), options)?;
                 zip.write_all(text.as_bytes())?;
+                count += 1;
+                if !path.ends_with("-meta.xml") {
+                    let about = properties(org, (kind, name), component, &path);
+                    files.push_str(&format!("<fileProperties>{about}</fileProperties>"));
+                }
             }
             names.push_str(&format!("<members>{name}</members>"));
-            files.push_str(&format!(
-                "<fileProperties>{}</fileProperties>",
-                properties(org, kind, name, component)
-            ));
         }
         package.push_str(&format!("<types>{names}<name>{kind}</name></types>"));
     }
@@ -225,5 +249,5 @@ fn pack(org: &Org, wanted: &[(String, Vec<String>)]) -> std::io::Result<(Vec<u8>
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Package xmlns=\"{NAMESPACE}\">{package}<version>{API_VERSION}</version></Package>"
     );
     zip.write_all(package.as_bytes())?;
-    Ok((zip.finish()?.into_inner(), files, messages))
+    Ok(Packed { zip: zip.finish()?.into_inner(), files, messages, count })
 }

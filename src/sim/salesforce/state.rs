@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::deploy::Deploy;
@@ -28,6 +29,28 @@ pub struct Component {
     pub modified_by: usize,
 }
 
+impl Component {
+    pub fn is_bundle(&self) -> bool {
+        self.file.split('/').count() > 2
+    }
+
+    /// `lwc/tile` of `lwc/tile/tile.js`.
+    pub fn folder(&self) -> &str {
+        self.file.rsplit_once('/').map_or(&self.file, |(folder, _)| folder)
+    }
+
+    /// Every file with its path: its own, the `-meta.xml`, and the rest of a bundle.
+    pub fn files(&self) -> Vec<(String, &str)> {
+        let mut all = Vec::new();
+        if !(self.source.is_empty() && self.is_bundle()) {
+            all.push((self.file.clone(), self.source.as_str()));
+        }
+        all.extend(self.meta.as_deref().map(|meta| (format!("{}-meta.xml", self.file), meta)));
+        all.extend(self.extra.iter().map(|(path, text)| (path.clone(), text.as_str())));
+        all
+    }
+}
+
 /// How the simulator misbehaves, until told otherwise.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
@@ -39,8 +62,23 @@ pub struct Faults {
     pub rotate_refresh: bool,
     /// A retrieve stays in progress for this many polls.
     pub slow_retrieve: u32,
+    /// A retrieve may bring this many files instead of 10,000.
+    pub retrieve_files: Option<usize>,
     /// A deploy stays in progress for this many polls more.
     pub slow_deploy: u32,
+    /// The next n answers break off in the middle.
+    pub cut_next: u32,
+    /// Answers come a few bytes at a time.
+    pub drip: Option<Drip>,
+}
+
+/// How slowly an answer comes.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Drip {
+    /// In one piece.
+    pub bytes: u32,
+    /// Before each piece.
+    pub millis: u64,
 }
 
 /// An authorization code, waiting to be redeemed once.
@@ -73,7 +111,9 @@ pub struct Org {
     pub retrieves: HashMap<String, Retrieve>,
     /// Oldest first: one runs, the others wait.
     pub deploys: Vec<Deploy>,
-    pub locators: VecDeque<(String, Value, Vec<Row>)>,
+    pub locators: VecDeque<(String, usize, Vec<Row>)>,
+    /// When metadata last changed.
+    pub modified: Timestamp,
     pub calls: u64,
     pub serial: u64,
     pub faults: Faults,

@@ -28,7 +28,7 @@ const LARGEST: usize = 64 << 20;
 const SUBMIT_IDLE: Duration = Duration::from_mins(5);
 /// Pauses before a poll that failed is made again.
 const PAUSES: [Duration; 3] =
-    [Duration::from_millis(250), Duration::from_millis(750), Duration::from_millis(2_000)];
+    [Duration::from_millis(250), Duration::from_millis(750), Duration::from_secs(2)];
 
 /// Which tests Salesforce runs with a deploy.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -41,6 +41,9 @@ pub enum SalesforceError {
     NotPermitted(String),
     #[error("Salesforce refused the request: {0}")]
     Refused(String),
+    /// More files than one retrieve may bring.
+    #[error("Salesforce can't pack so many files at once; ask for fewer types")]
+    TooManyFiles,
     #[error("Salesforce is not available at the moment ({0}); it is tried again")]
     Unavailable(String),
     #[error(transparent)]

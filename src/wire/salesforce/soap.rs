@@ -71,6 +71,9 @@ impl Session {
         if child_text(result, "done") != "true" {
             return Ok(None);
         }
+        if child_text(result, "errorStatusCode") == "LIMIT_EXCEEDED" {
+            return Err(SalesforceError::TooManyFiles);
+        }
         if child_text(result, "success") != "true" {
             return Err(SalesforceError::Refused(format!(
                 "the retrieve failed: {}",

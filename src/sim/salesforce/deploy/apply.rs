@@ -41,33 +41,31 @@ pub fn preview(org: &Org, package: &Package) -> Sources {
 
 /// Changes the org.
 pub fn apply(org: &mut Org, package: &Package, now: Timestamp) {
+    org.modified = now;
     for part in &package.parts {
         let key = key(part);
-        match org.components.get_mut(&key) {
-            Some(present) => {
-                let source = merged(Some(&present.source), part);
-                let meta = part.meta.clone().or_else(|| present.meta.clone());
-                let same = present.source == source && present.meta == meta && present.extra == part.extra;
-                if !same {
-                    (present.source, present.meta) = (source, meta);
-                    present.extra.clone_from(&part.extra);
-                    (present.modified, present.modified_by) = (now, DEPLOYER);
-                }
-            }
-            None => {
-                let id = org.new_id(part.kind.prefix);
-                let component = Component {
-                    id,
-                    file: part.file.clone(),
-                    source: part.source.clone(),
-                    meta: part.meta.clone(),
-                    extra: part.extra.clone(),
-                    created: now,
-                    modified: now,
-                    modified_by: DEPLOYER,
-                };
-                org.components.insert(key, component);
-            }
+        let Some(present) = org.components.get_mut(&key) else {
+            let id = org.new_id(part.kind.prefix);
+            let component = Component {
+                id,
+                file: part.file.clone(),
+                source: part.source.clone(),
+                meta: part.meta.clone(),
+                extra: part.extra.clone(),
+                created: now,
+                modified: now,
+                modified_by: DEPLOYER,
+            };
+            org.components.insert(key, component);
+            continue;
+        };
+        let source = merged(Some(&present.source), part);
+        let meta = part.meta.clone().or_else(|| present.meta.clone());
+        // What is the same keeps its date, as in the real org.
+        if present.source != source || present.meta != meta || present.extra != part.extra {
+            (present.source, present.meta) = (source, meta);
+            present.extra.clone_from(&part.extra);
+            (present.modified, present.modified_by) = (now, DEPLOYER);
         }
     }
     for (kind, name) in &package.deletes {

@@ -102,9 +102,8 @@ fn not_xml(text: &str) -> Option<Problem> {
 }
 
 fn xml_problems(part: &Part, kind: &str, after: &Sources) -> Vec<Problem> {
-    let document = match Document::parse(&part.source) {
-        Ok(document) => document,
-        Err(_) => return not_xml(&part.source).into_iter().collect(),
+    let Ok(document) = Document::parse(&part.source) else {
+        return not_xml(&part.source).into_iter().collect();
     };
     let root = document.root_element();
     let place = |node: roxmltree::Node<'_, '_>| {
@@ -188,7 +187,6 @@ fn field_problem(name: &str, kind: &str, label: &str, part: &Part, after: &Sourc
 
 /// Classes outside the package that no longer compile because of this one.
 fn dependents(org: &Org, after: &Sources, package: &Package, world: &World<'_>, class: &str) -> Vec<Problem> {
-    let before: Sources;
     let outside = |name: &str| !package.parts.iter().any(|p| p.is_apex() && p.name == name);
     let users: Vec<(&String, &String)> = after
         .iter()
@@ -200,7 +198,7 @@ fn dependents(org: &Org, after: &Sources, package: &Package, world: &World<'_>, 
     if users.is_empty() {
         return Vec::new();
     }
-    before = org.components.iter().map(|(key, c)| (key.clone(), c.source.clone())).collect();
+    let before: Sources = org.components.iter().map(|(key, c)| (key.clone(), c.source.clone())).collect();
     let old = World::of(&before);
     let broken = users.iter().find_map(|(name, source)| {
         let was = unresolved(source, &old);

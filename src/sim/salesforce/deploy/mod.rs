@@ -308,3 +308,6 @@ impl Deploy {
         COMPONENT_STEPS + (self.outcome.tests.total()).min(TEST_STEPS)
     }
 }
+
+#[cfg(test)]
+mod tests;

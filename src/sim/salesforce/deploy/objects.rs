@@ -25,22 +25,24 @@ pub fn merge(source: &str, change: &str) -> String {
     let (Ok(old), Ok(new)) = (Document::parse(source), Document::parse(change)) else {
         return change.to_owned();
     };
-    let mut result = source.to_owned();
-    let mut added = String::new();
     let mut edits: Vec<(Range<usize>, String)> = Vec::new();
+    let end = source.rfind("</").unwrap_or(source.len());
     for node in new.root_element().children().filter(Node::is_element) {
         let text = change.get(node.range()).unwrap_or_default();
-        match old.root_element().children().find(|n| n.is_element() && key(*n) == key(node)) {
-            Some(present) => edits.push((present.range(), text.to_owned())),
-            None => added.push_str(&format!("    {text}\n")),
+        let same = |n: &Node<'_, '_>| n.is_element() && key(*n) == key(node);
+        if let Some(present) = old.root_element().children().find(same) {
+            edits.push((present.range(), text.to_owned()));
+        } else {
+            // Elements of one name stand together.
+            let alike = old.root_element().children().rfind(|n| n.tag_name() == node.tag_name());
+            let at = alike.map_or(end, |n| n.range().end);
+            edits.push((at..at, format!("\n    {text}")));
         }
     }
-    edits.sort_by_key(|(range, _)| std::cmp::Reverse(range.start));
-    edits.dedup_by_key(|(range, _)| range.start);
-    // Behind every edit, so that it moves nothing that is still to be edited.
-    if let Some(end) = result.rfind("</") {
-        result.insert_str(end, &added);
-    }
+    // From the end, so that no edit moves another.
+    edits.reverse();
+    edits.sort_by_key(|(range, _)| std::cmp::Reverse((range.start, range.end)));
+    let mut result = source.to_owned();
     for (range, text) in edits {
         result.replace_range(range, &text);
     }

@@ -98,7 +98,7 @@ fn unpack(archive: &[u8], package: &mut Package) -> Result<BTreeMap<String, Stri
                 files.insert(name, text);
             }
             Err(_) => {
-                package.failures.push(Message::failure("", &name, &name, "The file is not text in UTF-8."))
+                package.failures.push(Message::failure("", &name, &name, "The file is not text in UTF-8."));
             }
         }
     }
@@ -144,7 +144,7 @@ fn take(package: &mut Package, named: &mut BTreeSet<(String, String)>, part: Par
     let file = format!("{}{}", package.root, part.file);
     if !(exact || wildcard || for_inner) {
         package.failures.push(Message::failure(kind, &file, &part.name, "Not in package.xml"));
-    } else if !part.has_source && !(part.kind.bundle && !part.extra.is_empty()) {
+    } else if !part.has_source && (!part.kind.bundle || part.extra.is_empty()) {
         package.failures.push(not_in_zip(&package.root, kind, &part.name));
     } else if part.kind.meta && part.meta.is_none() {
         let problem = format!("Metadata file {}-meta.xml is missing", part.file);

@@ -193,7 +193,8 @@ fn soap_deploy(org: &mut Org, now: Timestamp, operation: Node<'_, '_>) -> HttpRe
     let Some(given) = child(operation, "DeployOptions") else {
         return fault("INVALID_FIELD", "DeployOptions are missing");
     };
-    let truth = |name: &str| value(given, name) == "true";
+    // Python writes True.
+    let truth = |name: &str| value(given, name).eq_ignore_ascii_case("true");
     let level = match value(given, "testLevel").as_str() {
         "" => None,
         "NoTestRun" => Some(TestLevel::NoTestRun),

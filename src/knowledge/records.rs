@@ -1,0 +1,106 @@
+//! What is kept of documents: the file as a sealed blob, its pages and passages as rows of their own.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::extract::ExtractError;
+use crate::ids::{AccountId, DocumentId, JobId};
+use crate::store::{Read, StoreError, Table};
+use crate::workspace::blobs::BlobName;
+
+pub const DOCUMENTS: Table<DocumentId, Document> = Table::new("documents", 1);
+/// Keyed hash of the content -> the document that has it: one file is kept once.
+pub const CONTENTS: Table<[u8; 32], DocumentId> = Table::new("document_contents", 1);
+pub const PAGES: Table<(DocumentId, u32), String> = Table::new("document_pages", 1);
+/// By number in the document, from 0.
+pub const PASSAGES: Table<(DocumentId, u64), Passage> = Table::new("document_passages", 1);
+
+/// Bytes and documents of one workspace, and documents that wait, at most.
+pub const QUOTA: u64 = 2 << 30;
+pub const MOST: usize = 10_000;
+pub const MOST_WAITING: usize = 200;
+
+/// Where a document stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Deleting,
+    Extracting,
+    Failed,
+    Indexing,
+    Queued,
+    Ready,
+}
+
+impl Status {
+    /// Its name for interfaces.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Deleting => "deleting",
+            Self::Extracting => "extracting",
+            Self::Failed => "failed",
+            Self::Indexing => "indexing",
+            Self::Queued => "queued",
+            Self::Ready => "ready",
+        }
+    }
+
+    pub const fn is_busy(self) -> bool {
+        matches!(self, Self::Extracting | Self::Indexing | Self::Queued)
+    }
+}
+
+/// An uploaded file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Document {
+    pub name: String,
+    pub bytes: u64,
+    /// Keyed hash of its content.
+    pub content: [u8; 32],
+    pub blob: BlobName,
+    pub status: Status,
+    pub job: JobId,
+    pub kind: String,
+    pub title: Option<String>,
+    pub language: Option<String>,
+    pub pages: u32,
+    pub passages: u64,
+    pub warnings: Vec<String>,
+    /// Why it could not be read.
+    pub error: Option<ExtractError>,
+    pub uploaded: Timestamp,
+    pub uploaded_by: Option<AccountId>,
+    pub collection: Option<String>,
+}
+
+/// The piece of a document that search returns.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Passage {
+    pub page: u32,
+    pub heading: String,
+    pub text: String,
+    /// Byte range in the page's text.
+    pub start: usize,
+    pub end: usize,
+}
+
+/// What all documents take together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    pub documents: usize,
+    pub waiting: usize,
+    pub bytes: u64,
+    pub pages: u64,
+}
+
+pub fn totals(read: &impl Read) -> Result<Totals, StoreError> {
+    let mut totals = Totals::default();
+    read.scan(&DOCUMENTS).each(|_, document| {
+        totals.documents += 1;
+        totals.waiting += usize::from(document.status.is_busy());
+        totals.bytes += document.bytes;
+        totals.pages += u64::from(document.pages);
+        true
+    })?;
+    Ok(totals)
+}
