@@ -77,6 +77,10 @@ async fn set_up(browser: &Browser, server: &Server) {
     is_calm(browser, "/setup-4-tested").await;
     is_accessible(browser, "/setup model").await;
     browser.click("button[form=g]").await;
+    browser.find("form[action='/setup/mail']").await;
+    is_calm(browser, "/setup-5").await;
+    is_accessible(browser, "/setup mail").await;
+    browser.click("button[form=g]").await;
     browser.type_into("form[action='/setup/workspace'] #name", "Halden Energy").await;
     browser.click(".setup-f button").await;
     browser.find(".side").await;

@@ -27,6 +27,7 @@ mod insights;
 mod jobs;
 mod kill;
 mod knowledge;
+mod mail;
 mod orgs;
 mod power_loss;
 mod setup;
