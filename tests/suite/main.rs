@@ -14,6 +14,7 @@ mod bit_flips;
 mod boundaries;
 mod browser;
 mod browser_chat;
+mod browser_main_job;
 mod chat_api;
 mod chat_pages;
 mod deployments;
