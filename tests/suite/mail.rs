@@ -204,9 +204,10 @@ async fn what_is_said_in_clear_behind_starttls_never_counts() {
         let mut from_server = tokio::io::BufReader::new(from_server).lines();
         let mut from_client = tokio::io::BufReader::new(from_client);
         while let Some(said) = from_server.next_line().await.unwrap() {
-            to_client.write_all(format!("{said}\r\n").as_bytes()).await.unwrap();
             if said.starts_with("220 Ready") {
-                to_client.write_all(b"250-evil\r\n250 AUTH PLAIN\r\n").await.unwrap();
+                // In one write, so that one read brings both.
+                let more = format!("{said}\r\n250-evil\r\n250 AUTH PLAIN\r\n");
+                to_client.write_all(more.as_bytes()).await.unwrap();
                 // From here on it only hands on, as somebody would who wants the sign-in to happen.
                 let mut from_server = from_server.into_inner();
                 let up = tokio::io::copy(&mut from_client, &mut to_server);
@@ -214,6 +215,7 @@ async fn what_is_said_in_clear_behind_starttls_never_counts() {
                 tokio::select! { _ = up => {}, _ = down => {} }
                 return;
             }
+            to_client.write_all(format!("{said}\r\n").as_bytes()).await.unwrap();
             if said.as_bytes()[3] == b' ' {
                 let mut line = String::new();
                 from_client.read_line(&mut line).await.unwrap();
