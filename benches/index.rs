@@ -16,7 +16,8 @@ const QUESTIONS: usize = 200;
 
 pub fn measure() {
     let random = Random::seeded(11);
-    let vocabulary: Vec<String> = (0..8_000).map(|n| format!("w{:x}", n * 2_654_435_761_u64 % 99_991)).collect();
+    let vocabulary: Vec<String> =
+        (0..8_000).map(|n| format!("w{:x}", n * 2_654_435_761_u64 % 99_991)).collect();
     // Frequent words are frequent: the square of an even draw.
     let word = || {
         let draw = random.below(1_000_000) as f64 / 1_000_000.0;
@@ -24,11 +25,15 @@ pub fn measure() {
     };
     let passages: Vec<String> =
         (0..PASSAGES).map(|_| (0..WORDS).map(|_| word()).collect::<Vec<_>>().join(" ")).collect();
-    let questions: Vec<String> = (0..QUESTIONS).map(|_| format!("{} {} {}", word(), word(), word())).collect();
+    let questions: Vec<String> =
+        (0..QUESTIONS).map(|_| format!("{} {} {}", word(), word(), word())).collect();
     let (sealed_dir, plain_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let key = DataKey::new().sub(Use::Index);
     let sealed = SealedDirectory::open(sealed_dir.path(), key, ChunkCache::new(24 << 20)).unwrap();
-    #[expect(clippy::disallowed_types, reason = "the baseline is the directory that the product must not use")]
+    #[expect(
+        clippy::disallowed_types,
+        reason = "the baseline is the directory that the product must not use"
+    )]
     let plain = tantivy::directory::MmapDirectory::open(plain_dir.path()).unwrap();
     let (sealed, plain) = (build(sealed, &passages), build(plain, &passages));
     let (sealed_p50, sealed_p95) = ask(&sealed, &questions);

@@ -40,15 +40,22 @@ pub fn measure() {
         ready.push(memory(&served.child));
         took.as_secs_f64() * 1e3
     });
-    println!("start: first 200 with {WORKSPACES} workspaces after {ms:.0} ms (under 300), {:.1} MB resident then", ready[2]);
+    println!(
+        "start: first 200 with {WORKSPACES} workspaces after {ms:.0} ms (under 300), {:.1} MB resident then",
+        ready[2]
+    );
     let (served, _) = serve(prepared.dir.path(), &runtime);
     runtime.block_on(async {
         for token in &prepared.tokens {
-            let answer = client().get(format!("{}/api/v1/orgs", served.url)).bearer_auth(token).send().await.unwrap();
+            let answer =
+                client().get(format!("{}/api/v1/orgs", served.url)).bearer_auth(token).send().await.unwrap();
             assert_eq!(answer.status(), 200);
         }
     });
-    println!("memory: {:.1} MB resident with {WORKSPACES} workspaces on disk, {OPENED} opened (under 40)", memory(&served.child));
+    println!(
+        "memory: {:.1} MB resident with {WORKSPACES} workspaces on disk, {OPENED} opened (under 40)",
+        memory(&served.child)
+    );
     let page = format!("{}/w/w0/tokens", served.url);
     let body = runtime.block_on(async {
         let answer = client().get(&page).header("cookie", &prepared.cookie).send().await.unwrap();
@@ -87,9 +94,17 @@ async fn prepare() -> Prepared {
     };
     let app = App::start(options).await.unwrap();
     let control = &app.web.control;
-    let new = Control::prepare_account("ada@halden.example", "Ada", &Secret::new("copper kettle morning".into()), true).unwrap();
+    let new = Control::prepare_account(
+        "ada@halden.example",
+        "Ada",
+        &Secret::new("copper kettle morning".into()),
+        true,
+    )
+    .unwrap();
     let account = control
-        .change_now(Note::new(Actor::Operator, Action::InstanceSetUp, "bench"), |tx| control.insert_account(tx, new))
+        .change_now(Note::new(Actor::Operator, Action::InstanceSetUp, "bench"), |tx| {
+            control.insert_account(tx, new)
+        })
         .unwrap();
     let mut tokens = Vec::new();
     for n in 0..WORKSPACES {
@@ -98,7 +113,8 @@ async fn prepare() -> Prepared {
         let many = if n == 0 { ROWS } else { 1 };
         for nth in 0..many {
             let name = format!("token {nth}");
-            let made = control.create_token(Actor::Operator, account, id, &name, vec![Scope::Read], None).unwrap();
+            let made =
+                control.create_token(Actor::Operator, account, id, &name, vec![Scope::Read], None).unwrap();
             if nth == 0 && n < OPENED {
                 tokens.push(made.0.expose().to_owned());
             }
@@ -167,7 +183,8 @@ async fn rate(url: &str, cookie: &str) -> f64 {
     let until = Instant::now() + ROUND;
     let tasks: Vec<_> = (0..CONNECTIONS)
         .map(|_| {
-            let (client, done, url, cookie) = (client.clone(), Arc::clone(&done), url.to_owned(), cookie.to_owned());
+            let (client, done, url, cookie) =
+                (client.clone(), Arc::clone(&done), url.to_owned(), cookie.to_owned());
             tokio::spawn(async move {
                 while Instant::now() < until {
                     let answer = client.get(&url).header("cookie", &cookie).send().await.unwrap();

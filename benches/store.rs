@@ -39,8 +39,18 @@ pub fn measure() {
         });
         READS as f64 / took.as_secs_f64()
     });
-    println!("store: bulk load {:.0} rows/s, plain redb {:.0}, ratio {:.2} (at least 0.55)", ours.0, plain.0, ours.0 / plain.0);
-    println!("store: warm reads {:.0}/s, plain redb {:.0}, ratio {:.2} (at least 0.9)", ours.1, plain.1, ours.1 / plain.1);
+    println!(
+        "store: bulk load {:.0} rows/s, plain redb {:.0}, ratio {:.2} (at least 0.55)",
+        ours.0,
+        plain.0,
+        ours.0 / plain.0
+    );
+    println!(
+        "store: warm reads {:.0}/s, plain redb {:.0}, ratio {:.2} (at least 0.9)",
+        ours.1,
+        plain.1,
+        ours.1 / plain.1
+    );
 }
 
 fn key() -> vynos::seal::SubKey {
