@@ -69,6 +69,10 @@ async fn a_document_is_added_a_fix_is_asked_for_validated_and_deployed() {
     browser.picture("main-job-validated").await;
     let answer = browser.text("#msgs").await;
     assert!(answer.contains("The org accepts the change set"), "{answer}");
+    assert!(
+        answer.contains("OpportunityTriggerHandlerBulkTest.cls"),
+        "the class comes with a test: {answer}"
+    );
 
     browser.click(".prop .btn.pri").await;
     browser.find("table.diff").await;

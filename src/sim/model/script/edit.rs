@@ -114,12 +114,18 @@ fn argument(kind: &str, n: usize, setup: &mut String) -> Option<String> {
         ));
         return Some(format!("records{n}"));
     }
+    // The records by their ids, where there are records.
+    let records = (0..n).rev().find(|k| setup.contains(&format!(" records{k} = new")));
+    if let (true, Some(k)) = (kind.starts_with("Map<Id,"), records) {
+        return Some(format!("new {kind}(records{k})"));
+    }
     Some(match kind {
         "Boolean" => "true".into(),
         "Date" => "Date.today()".into(),
         "Decimal" | "Double" | "Integer" | "Long" => "1".into(),
         "Id" => "UserInfo.getUserId()".into(),
         "String" => "'value'".into(),
+        "TriggerOperation" => "TriggerOperation.AFTER_UPDATE".into(),
         kind if ["List<", "Map<", "Set<"].iter().any(|c| kind.starts_with(c)) => format!("new {kind}()"),
         _ => return None,
     })
