@@ -21,6 +21,7 @@ use crate::jobs::{Board, Runner};
 use crate::knowledge::Knowledge;
 use crate::knowledge::extract::Extractor;
 use crate::ledger::Ledger;
+use crate::mail::MailServer;
 use crate::models::Models;
 use crate::orgs::Orgs;
 use crate::seal::{MasterKey, SealError, Secret};
@@ -157,11 +158,13 @@ impl App {
         let pool = Arc::new(Pool::new(data, options.clock.clone(), options.random.clone()));
         let door = Door::new(control.clone(), Arc::clone(&pool));
         let workspaces: Vec<WorkspaceId> = control.all_workspaces()?.into_iter().map(|(id, _)| id).collect();
-        let ledger = Ledger::start(door.clone());
+        let ledger = Ledger::start(door.clone(), control.clone());
         let policy = Policy { extra_salesforce: options.extra_salesforce.clone(), ..Policy::default() };
         let gate = Gate::new(policy.clone(), options.clock.clone(), ledger.sink())
             .map_err(|e| StartError::Other(e.to_string()))?;
         let models = Models::start(control.clone(), gate.clone(), policy)
+            .map_err(|e| StartError::Other(e.to_string()))?;
+        let mail = MailServer::start(control.clone(), gate.clone(), url.clone())
             .map_err(|e| StartError::Other(e.to_string()))?;
         let callback =
             url.join("/oauth/salesforce/callback").map_err(|e| StartError::Other(e.to_string()))?;
@@ -197,9 +200,9 @@ impl App {
         let orgs = web::Data::new(orgs);
         let models = web::Data::new(models);
         let chat = web::Data::new(chat);
-        let knowledge = web::Data::new(knowledge);
+        let (knowledge, mail) = (web::Data::new(knowledge), web::Data::new(mail));
         let services =
-            Services { web: web.clone(), orgs: orgs.clone(), models: models.clone(), knowledge, chat };
+            Services { web: web.clone(), orgs: orgs.clone(), models: models.clone(), mail, knowledge, chat };
         let (server, running) = serve(listener, services, certificate.as_ref(), options.workers)?;
         Ok(Self {
             address,
@@ -312,6 +315,7 @@ struct Services {
     web: web::Data<Web>,
     orgs: web::Data<Orgs>,
     models: web::Data<Models>,
+    mail: web::Data<MailServer>,
     knowledge: web::Data<Knowledge>,
     chat: web::Data<Chat>,
 }
@@ -322,6 +326,7 @@ impl Services {
             .app_data(self.web.clone())
             .app_data(self.orgs.clone())
             .app_data(self.models.clone())
+            .app_data(self.mail.clone())
             .app_data(self.knowledge.clone())
             .app_data(self.chat.clone());
     }

@@ -6,15 +6,18 @@ use std::time::Duration;
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 
 use crate::identity::control::Note;
 use crate::identity::{Control, Scope};
 use crate::ids::{AccountId, WorkspaceId};
-use crate::jobs::{JOBS, JobState, Runner};
+use crate::jobs::{JOBS, JOBS_DUE, JobState, Runner};
+use crate::knowledge;
 use crate::models::{Entered, Models};
 use crate::orgs::{self, Orgs};
 use crate::people::create_workspace;
 use crate::seal::{Secret, constant_time_eq};
+use crate::sim::documents;
 use crate::sim::model::SimulatedModel;
 use crate::sim::salesforce::SimulatedOrg;
 use crate::store::Read as _;
@@ -125,33 +128,39 @@ fn people(web: &Web) -> Result<(AccountId, WorkspaceId, String), Problem> {
     Ok((account, workspace, row.slug))
 }
 
-/// Waits until the org's first sync has ended.
-pub async fn wait_for_sync(web: &Web, runner: &Runner, ready: &Ready) -> Result<(), Problem> {
+/// Uploads the documents of the simulated company, as a member would; those of a kept demo are there already.
+pub async fn add_documents(web: &Web, ready: &Ready) -> Result<(), Problem> {
+    let ws = web.door.for_demo(ready.workspace, ready.account)?;
+    for (name, content) in documents::ALL {
+        let body = futures_util::stream::iter([Ok(Bytes::from_static(content))]);
+        knowledge::add(&ws, name, None, body).await?;
+    }
+    Ok(())
+}
+
+/// Waits until nothing is left to do: the org is synced, checked and indexed, the documents can be searched.
+pub async fn wait_for_jobs(web: &Web, runner: &Runner, ready: &Ready) -> Result<(), Problem> {
     let ws = web.door.for_runner(ready.workspace)?;
     let mut changes = ws.live().listen();
     runner.wake(ready.workspace);
-    let synced = async {
+    let idle = async {
         loop {
             let read = ws.read()?;
-            let org = orgs::records::all(&read)?.into_iter().next();
-            let job = org.and_then(|(_, org)| org.sync_job);
-            let row = job.map(|job| read.get(&JOBS, &job)).transpose()?.flatten();
-            match row.map(|row| (row.state, row.error)) {
-                Some((JobState::Done, _)) => return Ok(()),
-                Some((JobState::Failed | JobState::Cancelled, why)) => {
-                    return Err(Problem::Broken(format!(
-                        "the demo's sync failed: {}",
-                        why.unwrap_or_default()
-                    )));
-                }
-                _ => {}
+            if let Some((_, row)) =
+                read.scan(&JOBS).rows()?.into_iter().find(|(_, row)| row.state == JobState::Failed)
+            {
+                let why = row.error.unwrap_or_default();
+                return Err(Problem::Broken(format!("a job of the demo ({}) failed: {why}", row.kind)));
+            }
+            if read.scan(&JOBS_DUE).limit(1).count()? == 0 {
+                return Ok(());
             }
             drop(read);
             // A change, or a moment: the row ends just after the last change is announced.
-            let _ = tokio::time::timeout(Duration::from_millis(100), changes.recv()).await;
+            let _ = tokio::time::timeout(Duration::from_millis(50), changes.recv()).await;
         }
     };
-    tokio::time::timeout(LONGEST, synced)
+    tokio::time::timeout(LONGEST, idle)
         .await
-        .unwrap_or_else(|_| Err(Problem::Broken("the demo's sync did not end in time".into())))
+        .unwrap_or_else(|_| Err(Problem::Broken("the demo was not ready in time".into())))
 }

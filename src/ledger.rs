@@ -1,4 +1,5 @@
-//! Where the egress gate's lines are kept: in the workspace on whose behalf a call left. Written in the
+//! Where the egress gate's lines are kept: in the workspace on whose behalf a call left, or in the
+//! control file when it left for the instance (tests of the model endpoint, mail). Written in the
 //! background, in order, so that no call waits for the disk.
 
 use std::sync::Arc;
@@ -6,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::egress::Line;
+use crate::identity::Control;
 use crate::store::{StoreError, Table};
 use crate::workspace::Door;
 
@@ -22,7 +24,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub fn start(door: Door) -> Self {
+    pub fn start(door: Door, control: Control) -> Self {
         let (sender, mut receiver) = mpsc::unbounded_channel::<Option<Line>>();
         let writing = tokio::spawn(async move {
             let mut number = 0;
@@ -31,7 +33,7 @@ impl Ledger {
                 let ended = batch.iter().any(Option::is_none);
                 for line in batch.drain(..).flatten() {
                     number += 1;
-                    if let Err(error) = write(&door, line, number).await {
+                    if let Err(error) = write(&door, &control, line, number).await {
                         tracing::error!(%error, "a ledger line could not be written");
                     }
                 }
@@ -58,9 +60,13 @@ impl Ledger {
     }
 }
 
-async fn write(door: &Door, line: Line, number: u64) -> Result<(), StoreError> {
-    let Some(id) = line.workspace else { return Ok(()) };
-    let Ok(ws) = door.for_runner(id) else { return Ok(()) };
+async fn write(door: &Door, control: &Control, line: Line, number: u64) -> Result<(), StoreError> {
     let key = (u64::try_from(line.at.as_millisecond()).unwrap_or(0), number);
+    let Some(id) = line.workspace else {
+        let control = control.clone();
+        let written = tokio::task::spawn_blocking(move || control.touch(|tx| tx.put(&LINES, &key, &line)));
+        return written.await.unwrap_or_else(|e| Err(StoreError::Io(std::io::Error::other(e))));
+    };
+    let Ok(ws) = door.for_runner(id) else { return Ok(()) };
     ws.note(move |tx| tx.put(&LINES, &key, &line)).await
 }

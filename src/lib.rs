@@ -1,7 +1,7 @@
 //! Vynos, self-hosted edition. The map; docs/ARCHITECTURE.md walks through it.
 //!
 //! An arrow may only point down this list:
-//! `cli app features` (assembly) · `chat deployments insights people orgs knowledge audit health` (slices) · `models ledger`
+//! `cli app features` (assembly) · `chat deployments insights people orgs knowledge audit health` (slices) · `models mail ledger`
 //! · `web` · `jobs` · `workspace` · `identity` · `egress` · `store` · `seal` · `apex clock ids`.
 
 pub mod admin;
@@ -23,6 +23,7 @@ pub mod insights;
 pub mod jobs;
 pub mod knowledge;
 pub mod ledger;
+pub mod mail;
 pub mod models;
 pub mod orgs;
 pub mod people;

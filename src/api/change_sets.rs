@@ -32,7 +32,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 }
 
 /// A body of at most `LARGEST` bytes.
-async fn read(mut payload: web::Payload) -> Result<Vec<u8>, Problem> {
+pub(super) async fn read(mut payload: web::Payload) -> Result<Vec<u8>, Problem> {
     let mut body = Vec::new();
     while let Some(piece) = payload.next().await {
         let piece = piece.map_err(|_| Problem::field("", "The body ended early."))?;
@@ -44,7 +44,7 @@ async fn read(mut payload: web::Payload) -> Result<Vec<u8>, Problem> {
     Ok(body)
 }
 
-fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(super) fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let body = if body.is_empty() { b"{}" } else { body };
     serde_json::from_slice(body).map_err(|e| Problem::field("", format!("The body can't be read: {e}.")))
 }

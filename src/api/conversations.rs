@@ -1,46 +1,51 @@
-//! `/api/v1/conversations`: the caller's own chats. A question is answered as a stream of events or, to a client
-//! that wants JSON, as the finished message; the turn goes on when the connection is lost.
+//! `/api/v1/conversations`: questions with their answers, streamed or whole. A turn outlives its connection.
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::change_sets::{parsed, read};
+use super::idempotent::Once;
 use super::{List, Page, needs};
-use crate::chat::records::{Conversation, MESSAGES, Message, Role};
-use crate::chat::{Asked, Chat, of};
+use crate::chat::hub::Numbered;
+use crate::chat::records::{MESSAGES, Message};
+use crate::chat::{Chat, of};
 use crate::identity::Scope;
 use crate::ids::{ConversationId, MessageId, OrgId, TurnId};
+use crate::orgs::records::ORGS;
 use crate::store::Read as _;
 use crate::web::{Me, Problem};
 use crate::workspace::Member;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
-        .route("/api/v1/conversations", web::post().to(begin))
-        .route("/api/v1/conversations/{conversation}", web::delete().to(remove))
-        .route("/api/v1/conversations/{conversation}/messages", web::get().to(list))
+        .route("/api/v1/conversations", web::post().to(create))
+        .route("/api/v1/conversations/{conversation}", web::delete().to(delete))
+        .route("/api/v1/conversations/{conversation}/messages", web::get().to(messages))
         .route("/api/v1/conversations/{conversation}/messages", web::post().to(ask))
         .route("/api/v1/conversations/{conversation}/turns/{turn}/events", web::get().to(events))
         .route("/api/v1/conversations/{conversation}/turns/{turn}/stop", web::post().to(stop));
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct New {
     org: Option<OrgId>,
     title: Option<String>,
 }
 
-async fn begin(
+async fn create(
     chat: web::Data<Chat>,
     me: Me,
     ws: Member,
-    new: Option<web::Json<New>>,
+    payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     needs(&me, Scope::Chat)?;
-    let new = new.map(web::Json::into_inner).unwrap_or_default();
+    let new: New = parsed(&read(payload).await?)?;
     let id = chat.begin(&ws, new.org, new.title.as_deref()).await?;
     Ok(HttpResponse::Created().json(json!({ "id": id })))
 }
@@ -53,74 +58,70 @@ struct Said {
 }
 
 async fn ask(
+    request: HttpRequest,
     chat: web::Data<Chat>,
     me: Me,
     ws: Member,
     id: web::Path<ConversationId>,
-    request: HttpRequest,
-    said: web::Json<Said>,
+    payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     needs(&me, Scope::Chat)?;
-    let Conversation { org, .. } = of(&ws, *id)?;
-    let said = said.into_inner();
-    let asked = chat.ask(&ws, Some(*id), said.org.or(org), &said.text).await?;
-    if wants_events(&request) {
-        stream(&chat, &ws, asked.conversation, asked.turn, 0)
-    } else {
-        whole(&chat, &ws, asked).await
+    let conversation = of(&ws, *id)?;
+    let body = read(payload).await?;
+    let once = Once::of(&ws, &request, &body)?;
+    if let Some(answered) = once.as_ref().map(|once| once.answered(&ws)).transpose()?.flatten() {
+        return Ok(answered);
     }
+    let said: Said = parsed(&body)?;
+    if let Some(org) = said.org
+        && !ws.read()?.has(&ORGS, &org)?
+    {
+        return Err(Problem::field("org", "There is no such org in this workspace."));
+    }
+    let asked = chat.ask(&ws, Some(*id), said.org.or(conversation.org), &said.text).await?;
+    let (_, mut told) = chat.attach(&ws, *id, asked.turn)?;
+    let accepts = request.headers().get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if accepts.contains("text/event-stream") {
+        let begun = json!({ "turn": asked.turn, "message": asked.answer });
+        Once::answer(once, &ws, StatusCode::OK, begun).await?;
+        return Ok(streamed(told, 0));
+    }
+    while told.next().await.is_some() {}
+    let row = ws.read()?.get(&MESSAGES, &(*id, asked.answer))?.ok_or(Problem::NotFound)?;
+    Once::answer(once, &ws, StatusCode::OK, shown(asked.answer, &row)).await
 }
 
-fn wants_events(request: &HttpRequest) -> bool {
-    let accept = request.headers().get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    accept.contains("text/event-stream")
-}
-
-/// Waits for the end of a turn, and answers its message.
-async fn whole(chat: &Chat, ws: &Member, asked: Asked) -> Result<HttpResponse, Problem> {
-    let (id, events) = chat.attach(ws, asked.conversation, asked.turn)?;
-    events.for_each(|_| std::future::ready(())).await;
-    let message = ws.read()?.get(&MESSAGES, &(asked.conversation, id))?.ok_or(Problem::NotFound)?;
-    let mut value = shown(id, &message);
-    value["turn"] = json!(asked.turn);
-    Ok(HttpResponse::Ok().json(value))
+async fn messages(
+    me: Me,
+    ws: Member,
+    id: web::Path<ConversationId>,
+    page: web::Query<Page>,
+) -> Result<HttpResponse, Problem> {
+    needs(&me, Scope::Read)?;
+    of(&ws, *id)?;
+    let after = page.cursor.as_deref().map(str::parse::<MessageId>).transpose();
+    let after = after.map_err(|_| Problem::field("cursor", "This is no cursor of this list."))?;
+    let read = ws.read()?;
+    let mut scan = read.scan(&MESSAGES).under(&*id).limit(page.limit() + 1);
+    if let Some(after) = after {
+        scan = scan.after(&(*id, after));
+    }
+    let rows = scan.rows()?.into_iter().map(|((_, message), row)| (message, shown(message, &row)));
+    Ok(HttpResponse::Ok().json(List::cut(rows.collect(), page.limit(), MessageId::to_string)))
 }
 
 async fn events(
+    request: HttpRequest,
     chat: web::Data<Chat>,
     me: Me,
     ws: Member,
     path: web::Path<(ConversationId, TurnId)>,
-    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    needs(&me, Scope::Chat)?;
+    needs(&me, Scope::Read)?;
     let last =
         request.headers().get("last-event-id").and_then(|v| v.to_str().ok()?.parse().ok()).unwrap_or(0);
-    stream(&chat, &ws, path.0, path.1, last)
-}
-
-/// The events of a turn behind number `last`; a comment now and then while nothing happens.
-fn stream(
-    chat: &Chat,
-    ws: &Member,
-    id: ConversationId,
-    turn: TurnId,
-    last: u64,
-) -> Result<HttpResponse, Problem> {
-    let (_, events) = chat.attach(ws, id, turn)?;
-    let bytes = events.filter_map(move |event| {
-        let text = match event {
-            Some(event) if event.id > last => Some(event.sse()),
-            Some(_) => None,
-            None => Some(": still here\n\n".to_owned()),
-        };
-        std::future::ready(text.map(|text| Ok::<_, actix_web::Error>(web::Bytes::from(text))))
-    });
-    Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, "text/event-stream"))
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header(("x-turn", turn.to_string()))
-        .streaming(bytes))
+    let (_, told) = chat.attach(&ws, path.0, path.1)?;
+    Ok(streamed(told, last))
 }
 
 async fn stop(
@@ -134,7 +135,7 @@ async fn stop(
     Ok(HttpResponse::NoContent().finish())
 }
 
-async fn remove(
+async fn delete(
     chat: web::Data<Chat>,
     me: Me,
     ws: Member,
@@ -145,47 +146,37 @@ async fn remove(
     Ok(HttpResponse::NoContent().finish())
 }
 
-async fn list(
-    me: Me,
-    ws: Member,
-    id: web::Path<ConversationId>,
-    page: web::Query<Page>,
-) -> Result<HttpResponse, Problem> {
-    needs(&me, Scope::Chat)?;
-    of(&ws, *id)?;
-    let limit = page.limit();
-    let read = ws.read()?;
-    let scan = read.scan(&MESSAGES).under(&*id);
-    let after = page.cursor.as_deref().map(str::parse::<MessageId>).transpose();
-    let after = after.map_err(|_| Problem::field("cursor", "This is no cursor of this list."))?;
-    let scan = match after {
-        Some(after) => scan.after(&(*id, after)),
-        None => scan,
-    };
-    let rows = scan.limit(limit + 1).rows()?;
-    let rows = rows.into_iter().map(|((_, message), row)| (message, shown(message, &row))).collect();
-    Ok(HttpResponse::Ok().json(List::cut(rows, limit, ToString::to_string)))
+fn streamed(told: BoxStream<'static, Option<Numbered>>, last: u64) -> HttpResponse {
+    let bytes = told.map(move |event| {
+        let text = match event {
+            Some(event) if event.id <= last => String::new(),
+            Some(event) => event.sse(),
+            None => ": still here\n\n".to_owned(),
+        };
+        Ok::<_, actix_web::Error>(web::Bytes::from(text))
+    });
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/event-stream"))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .streaming(bytes)
 }
 
-fn shown(id: MessageId, message: &Message) -> Value {
-    let mut value = json!({
+fn shown(id: MessageId, row: &Message) -> Value {
+    json!({
         "id": id,
-        "role": if message.role == Role::User { "user" } else { "assistant" },
-        "at": message.at,
-        "text": message.text,
-        "state": message.state,
-    });
-    if message.role == Role::Assistant {
-        value["answers"] = json!(message.answers);
-        value["citations"] = json!(message.citations);
-        value["tools"] = json!(message.tools);
-        value["proposals"] = json!(message.proposals);
-        value["failure"] = json!(message.failure);
-        value["model"] = json!(message.label);
-        value["usage"] = json!({
-            "input_tokens": message.usage.prompt(), "output_tokens": message.usage.output,
-            "cost_usd": message.cost_nano_usd.map(|nano| nano as f64 / 1e9),
-        });
-    }
-    value
+        "turn": row.turn,
+        "role": row.role,
+        "created": row.at,
+        "text": row.text,
+        "state": row.state,
+        "citations": row.citations,
+        "tools": row.tools,
+        "proposals": row.proposals,
+        "failure": row.failure,
+        "model": row.label,
+        "usage": {
+            "input_tokens": row.usage.prompt(), "output_tokens": row.usage.output,
+            "cost_usd": crate::chat::hub::usd(row.cost_nano_usd),
+        },
+    })
 }

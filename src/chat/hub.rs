@@ -58,13 +58,9 @@ impl Event {
                 json!({ "name": name, "status": status, "summary": summary })
             }
             Self::Usage { input_tokens, output_tokens, cost_nano_usd } => {
-                // Nine digits hold every nano-dollar exactly enough for a display.
-                #[expect(
-                    clippy::cast_precision_loss,
-                    reason = "an amount to show, far below 2^53 nano-dollars"
-                )]
-                let usd = cost_nano_usd.map(|nano| nano as f64 / 1e9);
-                json!({ "input_tokens": input_tokens, "output_tokens": output_tokens, "cost_usd": usd })
+                json!({
+                    "input_tokens": input_tokens, "output_tokens": output_tokens, "cost_usd": usd(*cost_nano_usd),
+                })
             }
         }
     }
@@ -73,6 +69,12 @@ impl Event {
     pub fn ends(&self) -> bool {
         matches!(self, Self::Done { .. } | Self::Failed { .. })
     }
+}
+
+/// Nano-dollars as dollars, for interfaces.
+#[expect(clippy::cast_precision_loss, reason = "an amount to show, far below 2^53 nano-dollars")]
+pub fn usd(nano: Option<u64>) -> Option<f64> {
+    nano.map(|nano| nano as f64 / 1e9)
 }
 
 /// An event with its number in the turn, from 1.

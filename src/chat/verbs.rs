@@ -26,6 +26,8 @@ pub const TURN: &str = "chat.turn";
 pub const LONGEST: usize = 32_000;
 /// Longest name of a conversation, in characters.
 const LONGEST_TITLE: usize = 120;
+/// The name of a conversation until its first question gives it one.
+const UNNAMED: &str = "New conversation";
 /// What the consent to validations asks for.
 const VALIDATE: &str = "Validate it.";
 
@@ -68,7 +70,11 @@ impl Chat {
         let (clock, random) = (ws.clock(), ws.random());
         let now = clock.now();
         let (id, row) = if let Some(id) = conversation {
-            (id, Conversation { org, updated: now, ..of(ws, id)? })
+            let mut row = Conversation { org, updated: now, ..of(ws, id)? };
+            if row.title == UNNAMED && newest(ws, id)?.is_none() {
+                row.title = title(&text);
+            }
+            (id, row)
         } else {
             let (title, owner) = (title(&text), ws.account());
             let row = Conversation { title, org, owner, created: now, updated: now, pinned: false };
@@ -106,7 +112,7 @@ impl Chat {
         }
         let title = match title.map(str::trim).filter(|title| !title.is_empty()) {
             Some(title) => title.chars().take(LONGEST_TITLE).collect(),
-            None => "New conversation".to_owned(),
+            None => UNNAMED.to_owned(),
         };
         let (id, now) = (ConversationId::new(ws.clock(), ws.random()), ws.clock().now());
         let row = Conversation { title, org, owner: ws.account(), created: now, updated: now, pinned: false };

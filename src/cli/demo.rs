@@ -56,7 +56,8 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         let failed = |e: crate::web::Problem| Failure::CouldNotRun(e.to_string());
         let ready = demo::prepare(&app.web, &app.orgs, &org).await.map_err(failed)?;
         demo::choose_model(&app.models, &ready, &model).await.map_err(failed)?;
-        demo::wait_for_sync(&app.web, &app.runner, &ready).await.map_err(failed)?;
+        demo::add_documents(&app.web, &ready).await.map_err(failed)?;
+        demo::wait_for_jobs(&app.web, &app.runner, &ready).await.map_err(failed)?;
         let url = app.url.as_str().trim_end_matches('/').to_owned();
         let sign_in = format!("{url}/demo/{}", ready.link.expose());
         if args.json {

@@ -13,17 +13,17 @@ use super::address::{CheckedResolver, Reach};
 use super::{Cause, EgressError, Ledger, Line, Policy};
 use crate::clock::Clock;
 
-const CONNECT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
 /// Idle connections go before a server ends them (many do after 5 s): a request that meets that end has no answer,
 /// and whether it was carried out is not known.
 const IDLE: Duration = Duration::from_secs(3);
 
 /// The only way out. Cheap to clone.
 #[derive(Clone)]
-pub struct Gate(Arc<Inner>);
+pub struct Gate(pub(super) Arc<Inner>);
 
-struct Inner {
-    policy: RwLock<Policy>,
+pub(super) struct Inner {
+    pub(super) policy: RwLock<Policy>,
     public: reqwest::Client,
     intranet: reqwest::Client,
     ledger: Ledger,
@@ -61,9 +61,9 @@ impl Gate {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// Replaces what is allowed, after the operator changed it.
-    pub fn set_policy(&self, policy: Policy) {
-        *self.0.policy.write().unwrap_or_else(PoisonError::into_inner) = policy;
+    /// Changes what is allowed, after the operator changed it.
+    pub fn change_policy(&self, change: impl FnOnce(&mut Policy)) {
+        change(&mut self.0.policy.write().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// The same gate under another policy: for a test of what is not yet allowed. Its calls go into the same
@@ -86,34 +86,12 @@ impl Gate {
     /// Sends one request. Follows no redirect: an answer of 3xx is an answer.
     pub async fn send(&self, cause: &Cause, request: Request) -> Result<Response, EgressError> {
         let host = request.url.host_str().unwrap_or_default().to_owned();
-        let mut record = Record {
-            gate: self.clone(),
-            started: Instant::now(),
-            line: Line {
-                at: self.0.clock.now(),
-                purpose: cause.purpose,
-                workspace: cause.workspace,
-                account: cause.account,
-                why: cause.why.clone(),
-                host: host.clone(),
-                method: request.method.to_string(),
-                status: None,
-                refused: None,
-                sent_bytes: 0,
-                received_bytes: 0,
-                millis: 0,
-            },
-        };
+        let mut record = Record::new(self, cause, &host, request.method.as_str());
         let checked =
             self.0.policy.read().unwrap_or_else(PoisonError::into_inner).check(&request.url, cause.purpose);
         let reach = match checked {
             Ok(reach) => reach,
-            Err(error) => {
-                if let EgressError::Refused { reason, .. } = &error {
-                    record.line.refused = Some(reason.clone());
-                }
-                return Err(error);
-            }
+            Err(error) => return Err(record.refused(error)),
         };
         let client = if reach == Reach::Public { &self.0.public } else { &self.0.intranet };
         record.line.sent_bytes = request.body.len() as u64;
@@ -170,10 +148,38 @@ fn failed(host: String, error: &reqwest::Error) -> EgressError {
 }
 
 /// Writes its line when the call is over, however it ended.
-struct Record {
+pub(super) struct Record {
     gate: Gate,
     started: Instant,
-    line: Line,
+    pub(super) line: Line,
+}
+
+impl Record {
+    pub(super) fn new(gate: &Gate, cause: &Cause, host: &str, method: &str) -> Self {
+        let line = Line {
+            at: gate.0.clock.now(),
+            purpose: cause.purpose,
+            workspace: cause.workspace,
+            account: cause.account,
+            why: cause.why.clone(),
+            host: host.to_owned(),
+            method: method.to_owned(),
+            status: None,
+            refused: None,
+            sent_bytes: 0,
+            received_bytes: 0,
+            millis: 0,
+        };
+        Self { gate: gate.clone(), started: Instant::now(), line }
+    }
+
+    /// Notes why the gate let nothing out.
+    pub(super) fn refused(&mut self, error: EgressError) -> EgressError {
+        if let EgressError::Refused { reason, .. } = &error {
+            self.line.refused = Some(reason.clone());
+        }
+        error
+    }
 }
 
 impl Drop for Record {

@@ -1,12 +1,14 @@
-//! The gate that every outbound byte passes: one HTTP client, one allow-list, one ledger. `gate` sends,
-//! `address` says which machine addresses may be reached, `policy` which hosts.
+//! The gate that every outbound byte passes: one HTTP client, one dial for mail, one allow-list, one
+//! ledger. `gate` sends, `dial` opens the connection to the mail server, `address` says which machine addresses may be reached, `policy` which hosts.
 
 mod address;
+mod dial;
 mod gate;
 mod policy;
 
+pub use dial::Dialled;
 pub use gate::{Gate, Request, Response};
-pub use policy::Policy;
+pub use policy::{HostPort, Policy};
 
 use std::sync::Arc;
 
@@ -19,6 +21,8 @@ use crate::ids::{AccountId, WorkspaceId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
+    /// A mail to the configured mail server.
+    Mail,
     /// A question to the configured model endpoint.
     Model,
     /// Calls to an org's API.
@@ -48,7 +52,7 @@ pub struct Line {
     pub why: String,
     pub host: String,
     pub method: String,
-    /// HTTP status; `None` when no answer came.
+    /// HTTP status or the last SMTP reply code; `None` when no answer came.
     pub status: Option<u16>,
     /// Why the gate refused the call, before any look-up or socket.
     pub refused: Option<String>,

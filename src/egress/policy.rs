@@ -12,9 +12,18 @@ const SALESFORCE: [&str; 2] = [".salesforce.com", ".salesforce.mil"];
 /// Hosts that Salesforce may name as an org's API host, never for sign-in.
 const SALESFORCE_API_ONLY: [&str; 1] = [".force.com"];
 
+/// A server that is dialled without a URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    pub host: String,
+    pub port: u16,
+}
+
 /// What the operator allows.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
+    /// The mail server. May be private.
+    pub mail: Option<HostPort>,
     /// Base URLs of model endpoints. May be private.
     pub models: Vec<Url>,
     /// Salesforce origins outside the suffix list: the simulated org. Empty in production.
@@ -33,6 +42,7 @@ impl Policy {
             return refuse("the address carries a user name");
         }
         let reach = match purpose {
+            Purpose::Mail => return refuse("mail leaves over SMTP only"),
             Purpose::Model if self.models.iter().any(|base| below(url, base)) => Reach::Intranet,
             Purpose::Model => return refuse("it is not the configured model endpoint"),
             Purpose::Salesforce | Purpose::SalesforceLogin
@@ -62,6 +72,21 @@ impl Policy {
             "http" if reach == Reach::Intranet && (loopback || self.allow_plain_http) => Ok(reach),
             _ => refuse("only https is allowed"),
         }
+    }
+}
+
+impl Policy {
+    /// Whether the mail server `to` may be dialled, and how far its address may lie.
+    pub(super) fn check_dial(&self, to: &HostPort) -> Result<Reach, EgressError> {
+        let refuse =
+            |reason: &str| Err(EgressError::Refused { host: to.host.clone(), reason: reason.to_owned() });
+        if self.mail.as_ref() != Some(to) {
+            return refuse("it is not the configured mail server");
+        }
+        if to.host.parse().is_ok_and(|ip| !may_reach(ip, Reach::Intranet)) {
+            return refuse("its address may not be reached");
+        }
+        Ok(Reach::Intranet)
     }
 }
 
@@ -133,5 +158,18 @@ mod tests {
         assert!(!ok("https://gw.example/x/anthropic-other/v1/messages"));
         assert!(!ok("https://gw.example:444/x/anthropic/v1/messages"));
         assert!(!ok("https://gw.example/x/anthropic/../../admin"));
+    }
+
+    #[test]
+    fn only_the_configured_mail_server_is_dialled() {
+        let server = |host: &str, port| HostPort { host: host.into(), port };
+        let policy = Policy { mail: Some(server("mail.halden.example", 465)), ..Policy::default() };
+        assert!(policy.check_dial(&server("mail.halden.example", 465)).is_ok());
+        assert!(policy.check_dial(&server("mail.halden.example", 25)).is_err());
+        assert!(policy.check_dial(&server("evil.example", 465)).is_err());
+        let metadata = Policy { mail: Some(server("169.254.169.254", 80)), ..Policy::default() };
+        assert!(metadata.check_dial(&server("169.254.169.254", 80)).is_err());
+        let url = Url::parse("https://mail.halden.example:465/").unwrap();
+        assert!(policy.check(&url, Purpose::Mail).is_err(), "mail is no reason for an HTTP call");
     }
 }

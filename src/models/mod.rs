@@ -161,7 +161,7 @@ impl Models {
     pub fn remove(&self, by: Actor) -> Result<(), ModelsError> {
         let note = Note::new(by, Action::ModelChanged, "instance");
         self.control.change_now::<_, StoreError>(note, |tx| tx.remove(&MODEL_ENDPOINT, &0).map(|_| ()))?;
-        self.gate.set_policy(self.base.clone());
+        self.gate.change_policy(|policy| policy.models.clear());
         Ok(())
     }
 
@@ -193,6 +193,6 @@ impl Models {
     }
 
     fn allow(&self, model: &Url) {
-        self.gate.set_policy(self.with(model));
+        self.gate.change_policy(|policy| policy.models = vec![model.clone()]);
     }
 }

@@ -1,8 +1,10 @@
-//! People: first run, sign-in, the account's own pages, API tokens. `setup` is the wizard (`setup_model` its model step), `sign_in` the
+//! People: first run, sign-in, the account's own pages, API tokens. `setup` is the wizard (`setup_model` and `setup_mail` its
+//! steps for model and mail), `sign_in` the
 //! session, `account` the profile and the list of workspaces, `tokens` API tokens.
 
 mod account;
 mod setup;
+mod setup_mail;
 mod setup_model;
 mod sign_in;
 mod tokens;
@@ -16,6 +18,7 @@ use actix_web::web;
 pub fn routes(config: &mut web::ServiceConfig) {
     setup::routes(config);
     setup_model::routes(config);
+    setup_mail::routes(config);
     sign_in::routes(config);
     account::routes(config);
     tokens::routes(config);

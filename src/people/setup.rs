@@ -14,6 +14,7 @@ use crate::identity::control::Note;
 use crate::identity::settings::SETTINGS;
 use crate::identity::{Control, IdentityError, SignedIn, WorkspaceRow};
 use crate::ids::{AccountId, WorkspaceId};
+use crate::mail::{MailFields, MailServer};
 use crate::models::{ModelFields, Models};
 use crate::seal::{RecoveryCode, Secret};
 use crate::store::Read as _;
@@ -25,15 +26,17 @@ use crate::web::problem::FieldError;
 use crate::web::{Blank, Me, PostForm, Problem, Web, page, tls};
 
 /// Names of the steps, in order.
-const STEPS: [(&str, &str); 5] = [
+const STEPS: [(&str, &str); 6] = [
     ("Owner account", "The first person of this instance"),
     ("Address and TLS", "Where people reach Vynos"),
     ("Recovery code", "Opens backups if the server is lost"),
     ("Model", "Who answers in chat"),
+    ("Mail", "Optional: invitations and notices"),
     ("Workspace", "Where your team works"),
 ];
 const LAST: u8 = STEPS.len() as u8;
 pub(super) const MODEL_STEP: u8 = 4;
+pub(super) const MAIL_STEP: u8 = 5;
 /// The group of the recovery code that is asked back, from 0.
 const ASKED_GROUP: usize = 5;
 
@@ -77,6 +80,7 @@ pub(super) struct SetupPage {
     pub csrf: String,
     pub errors: Vec<FieldError>,
     pub fields: ModelFields,
+    pub mail: MailFields,
     email: String,
     name: String,
     address: String,
@@ -91,6 +95,7 @@ impl SetupPage {
         Self {
             shell: Blank::new(web, "Set up"),
             fields: ModelFields::of(None),
+            mail: MailFields::default(),
             step,
             steps: STEPS,
             csrf: String::new(),
@@ -138,6 +143,7 @@ fn open_step(web: &Web, me: Option<&SignedIn>) -> Result<u8, Problem> {
 async fn show(
     web: web::Data<Web>,
     models: web::Data<Models>,
+    mail: web::Data<MailServer>,
     request: HttpRequest,
     visitor: crate::web::Visitor,
 ) -> Result<HttpResponse, Problem> {
@@ -155,6 +161,11 @@ async fn show(
     }
     if step == MODEL_STEP {
         view.fields = ModelFields::of(models.kept()?);
+    }
+    if step == MAIL_STEP
+        && let Some(me) = &visitor.me
+    {
+        view.mail = MailFields::of(mail.kept()?, me.person().email.as_str());
     }
     page::render(&view)
 }

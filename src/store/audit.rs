@@ -88,6 +88,7 @@ actions! {
     InstanceSetUp "instance.set_up"
     InstanceSettingsChanged "instance.settings_changed"
     JobFinished "job.finished"
+    MailChanged "mail.changed"
     ModelChanged "model.changed"
     OrgConnected "org.connected"
     OrgConnectionStarted "org.connection_started"

@@ -211,15 +211,14 @@ impl<'a> Writer<'a> {
         while let Some((before, after)) = rest.split_once('[') {
             escape(before, &mut self.out);
             let number = after.split_once(']').and_then(|(n, behind)| Some((n.parse().ok()?, behind)));
-            match number.filter(|(n, _)| self.in_link == 0 && self.place.citations.contains(n)) {
-                Some((n, behind)) => {
-                    self.citation(n);
-                    rest = behind;
-                }
-                None => {
-                    self.out.push('[');
-                    rest = after;
-                }
+            if let Some((n, behind)) =
+                number.filter(|(n, _)| self.in_link == 0 && self.place.citations.contains(n))
+            {
+                self.citation(n);
+                rest = behind;
+            } else {
+                self.out.push('[');
+                rest = after;
             }
         }
         escape(rest, &mut self.out);

@@ -1,4 +1,5 @@
 //! Clients of the services outside: concrete types with a base URL, over the egress gate.
 
+pub mod mail;
 pub mod model;
 pub mod salesforce;

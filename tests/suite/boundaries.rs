@@ -16,7 +16,7 @@ const LADDER: [&[&str]; 22] = [
     &["workspace"],
     &["jobs"],
     &["web"],
-    &["ledger", "models"],
+    &["ledger", "mail", "models"],
     &["sim"],
     &["people", "admin", "audit", "health", "orgs", "knowledge"],
     &["insights"],

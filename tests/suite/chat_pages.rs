@@ -46,7 +46,7 @@ pub async fn ask(client: &Client, text: &str) -> String {
 }
 
 /// Loads a conversation until nothing runs in it.
-async fn ended(client: &Client, path: &str) -> Answer {
+pub async fn ended(client: &Client, path: &str) -> Answer {
     for _ in 0..600 {
         let page = client.get(path).await;
         assert_eq!(page.status, 200, "{}", page.body);

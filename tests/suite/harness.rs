@@ -61,6 +61,14 @@ impl Server {
 
     /// Ends the wizard as Ada.
     pub async fn set_up(&self) -> Client {
+        let ada = self.set_up_to_mail().await;
+        assert_eq!(ada.post("/setup/mail/next", &[]).await.status, 303);
+        assert_eq!(ada.post("/setup/workspace", &[("name", "Halden Energy")]).await.status, 303);
+        ada
+    }
+
+    /// The wizard as Ada, up to the step for mail.
+    pub async fn set_up_to_mail(&self) -> Client {
         let ada = self.client();
         let account = [
             ("code", self.setup_code.as_str()),
@@ -75,7 +83,6 @@ impl Server {
         let check = [("group", group.as_str()), ("saved", "yes")];
         assert_eq!(ada.post("/setup/recovery/check", &check).await.status, 303);
         assert_eq!(ada.post("/setup/model/next", &[]).await.status, 303);
-        assert_eq!(ada.post("/setup/workspace", &[("name", "Halden Energy")]).await.status, 303);
         ada
     }
 

@@ -16,7 +16,7 @@ const LOCKED: &[u8] = include_bytes!("../fixtures/documents/locked.pdf");
 const SCAN: &[u8] = include_bytes!("../fixtures/documents/scan.pdf");
 
 /// Sends files through the form of the page.
-async fn upload(client: &Client, files: &[(&str, &[u8])]) -> Answer {
+pub async fn upload(client: &Client, files: &[(&str, &[u8])]) -> Answer {
     let page = client.get(LIBRARY).await;
     let csrf = page.between("name=\"csrf\" value=\"", "\"").unwrap();
     let mut form = Form::new().text("csrf", csrf);
@@ -27,7 +27,7 @@ async fn upload(client: &Client, files: &[(&str, &[u8])]) -> Answer {
 }
 
 /// Waits until the library's page says something.
-async fn says(client: &Client, words: &str) -> String {
+pub async fn says(client: &Client, words: &str) -> String {
     let mut body = String::new();
     for _ in 0..1_200 {
         body = client.get(LIBRARY).await.body;

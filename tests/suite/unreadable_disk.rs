@@ -8,7 +8,9 @@ use vynos::seal::Secret;
 use vynos::store::StoreError;
 use vynos::store::audit::Action;
 
+use crate::chat_pages::{ask, ended, talking};
 use crate::harness::{PASSWORD, Server};
+use crate::knowledge::{says, upload};
 
 /// Files below `dir` whose bytes hold `needle`.
 pub fn holding(dir: &Path, needle: &str) -> Vec<String> {
@@ -64,6 +66,44 @@ async fn row_50_nothing_typed_or_stored_can_be_read_from_the_disk() {
     for word in words {
         assert_eq!(holding(&data, word).len(), 1, "the search itself must find {word}");
     }
+}
+
+/// Canaries through documents and conversations; and what left for the model.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_50_documents_and_chats_are_sealed_and_secrets_never_leave() {
+    let (rig, sim) = talking().await;
+    let document = "# Canaryheading\n\nThe canarydocword of renewals. password: Canary-Pa55w0rd!\n";
+    upload(&rig.ada, &[("canaryfilename.md", document.as_bytes())]).await;
+    says(&rig.ada, "badge ok").await;
+    let secret = "sk-ant-api03-canarysecretkey0123456789";
+    let question = format!("What do our documents say about renewals, canaryquestion? My key is {secret}");
+    let path = ask(&rig.ada, &question).await;
+    let page = ended(&rig.ada, &path).await;
+    assert!(page.body.contains("canarydocword"), "the answer quotes the document: {}", page.body);
+    assert!(page.body.contains(secret), "the person still sees what they wrote");
+    let heard = sim.heard();
+    assert!(heard.iter().any(|body| body.contains("canaryquestion") && body.contains("canarydocword")));
+    for body in &heard {
+        assert!(!body.contains(secret) && !body.contains("Canary-Pa55w0rd"), "a secret left: {body}");
+    }
+    let (dir, _) = rig.server.stop().await;
+    let data = dir.path().join("data");
+    let words = [
+        "Canaryheading",
+        "canarydocword",
+        "canaryfilename",
+        "canaryquestion",
+        "canarysecretkey",
+        "Canary-Pa55w0rd",
+    ];
+    for word in words {
+        assert_eq!(holding(&data, word), Vec::<String>::new(), "{word} stands in clear");
+    }
+    std::fs::write(data.join("control-file"), format!("x{}x", words.join("x"))).unwrap();
+    for word in words {
+        assert_eq!(holding(&data, word).len(), 1, "the search itself must find {word}");
+    }
+    sim.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -142,6 +142,12 @@ impl Browser {
         self.post(&format!("element/{id}/value"), json!({ "text": text })).await;
     }
 
+    /// Chooses a file in a file field.
+    pub async fn upload(&self, css: &str, path: &str) {
+        let id = self.find(css).await;
+        self.post(&format!("element/{id}/value"), json!({ "text": path })).await;
+    }
+
     /// Presses keys where the focus is.
     pub async fn keys(&self, text: &str) {
         let actions: Vec<Value> = text

@@ -201,6 +201,10 @@ impl TextDevice {
                     }
                 }
                 '\u{0}' => {}
+                // A line that goes on in small letters was only wrapped.
+                '\n' if !text.ends_with('\n') && chars.peek().is_some_and(|c| c.is_lowercase()) => {
+                    text.push(' ');
+                }
                 c => text.push(c),
             }
         }

@@ -63,6 +63,11 @@ impl SimulatedModel {
         self.state.calls()
     }
 
+    /// The last questions as they came in, newest first; only with directives.
+    pub fn heard(&self) -> Vec<String> {
+        self.state.heard()
+    }
+
     /// Ends it. Running streams are cut.
     pub async fn stop(self) {
         self.server.stop(false).await;

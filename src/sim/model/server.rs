@@ -1,6 +1,6 @@
 //! Routes, keys, versions, models, counters.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,11 +29,28 @@ pub struct State {
     requests: AtomicU64,
     once: Mutex<HashMap<String, u32>>,
     prefixes: Mutex<HashMap<u64, u64>>,
+    /// The last questions as they came, for tests that look at what left: kept only with directives.
+    heard: Mutex<VecDeque<String>>,
 }
+
+/// Questions that are kept.
+const HEARD: usize = 50;
 
 impl State {
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    pub fn heard(&self) -> Vec<String> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn hear(&self, body: &Value) {
+        if self.options.directives {
+            let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            heard.truncate(HEARD);
+            heard.push_front(body.to_string());
+        }
     }
 }
 
@@ -51,6 +68,7 @@ pub async fn start(options: Options) -> Result<SimulatedModel, SimError> {
         requests: AtomicU64::new(0),
         once: Mutex::default(),
         prefixes: Mutex::default(),
+        heard: Mutex::default(),
     });
     let data = web::Data::from(Arc::clone(&state));
     let server = HttpServer::new(move || {
@@ -84,6 +102,7 @@ async fn messages(request: HttpRequest, body: web::Bytes, state: web::Data<State
         Err(refusal) => return refuse(&state, &refusal),
     };
     state.calls.fetch_add(1, Ordering::Relaxed);
+    state.hear(&body);
     if let Err(refusal) = known(&body).and_then(|()| check::request(&body, &version, true)) {
         return refuse(&state, &refusal);
     }
