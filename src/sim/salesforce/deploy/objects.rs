@@ -1,5 +1,6 @@
 //! Files of objects: what a deploy names in them is added or replaced, the rest of the object stays.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use roxmltree::{Document, Node};
@@ -10,14 +11,11 @@ pub fn has(source: &str, element: &str, member: &str) -> bool {
         .is_ok_and(|d| d.root_element().children().any(|n| key(n) == (element.to_owned(), member.to_owned())))
 }
 
-/// The same without regard to case; `lower` is lower case.
-pub fn has_any_case(source: &str, element: &str, lower: &str) -> bool {
-    Document::parse(source).is_ok_and(|d| {
-        d.root_element()
-            .children()
-            .map(key)
-            .any(|(e, name)| e == element && name.to_ascii_lowercase() == lower)
-    })
+/// The lower-case names of an object's fields.
+pub fn fields(source: &str) -> BTreeSet<String> {
+    let Ok(document) = Document::parse(source) else { return BTreeSet::new() };
+    let named = document.root_element().children().map(key).filter(|(element, _)| element == "fields");
+    named.map(|(_, name)| name.to_ascii_lowercase()).collect()
 }
 
 /// The object with what `change` brings: members by their full names, other elements by their tags.

@@ -19,6 +19,8 @@ pub struct World<'s> {
     classes: BTreeMap<String, &'s str>,
     objects: BTreeSet<String>,
     outlines: RefCell<BTreeMap<String, Option<Rc<Outline>>>>,
+    /// Lower-case names of the custom fields of an object; none when the org does not hold it.
+    fields: RefCell<BTreeMap<String, Option<Rc<BTreeSet<String>>>>>,
 }
 
 impl<'s> World<'s> {
@@ -31,6 +33,7 @@ impl<'s> World<'s> {
                 .collect(),
             objects: of_kind("CustomObject").map(|(_, name)| name.to_ascii_lowercase()).collect(),
             outlines: RefCell::default(),
+            fields: RefCell::default(),
         }
     }
 
@@ -46,6 +49,16 @@ impl<'s> World<'s> {
         let outline = self.source(lower).and_then(|source| apex::outline(source)).map(Rc::new);
         self.outlines.borrow_mut().insert(lower.to_owned(), outline.clone());
         outline
+    }
+
+    fn fields(&self, object: &str) -> Option<Rc<BTreeSet<String>>> {
+        if let Some(known) = self.fields.borrow().get(object) {
+            return known.clone();
+        }
+        let source = self.sources.get(&("CustomObject".to_owned(), object.to_owned()));
+        let fields = source.map(|source| Rc::new(objects::fields(source)));
+        self.fields.borrow_mut().insert(object.to_owned(), fields.clone());
+        fields
     }
 
     /// Whether a type of this lower-case name may exist outside the source that names it.
@@ -162,6 +175,10 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn type_name(&mut self, node: Node<'a>) {
+        // The key of an upsert is a field.
+        if node.parent().is_some_and(|p| p.is("dml_expression")) {
+            return;
+        }
         let parent = node.parent().filter(|p| p.is("scoped_type_identifier"));
         if let Some(scoped) = parent {
             let first = scoped.named_children().next() == Some(node)
@@ -251,8 +268,6 @@ impl<'a> Reader<'a, '_> {
     fn lacks(&self, object: &str, field: &str) -> bool {
         let lower = field.to_ascii_lowercase();
         let plain = lower.strip_suffix("__c").is_some_and(|bare| !bare.contains("__"));
-        let key = ("CustomObject".to_owned(), object.trim().to_owned());
-        let source = self.world.sources.get(&key).filter(|_| plain);
-        source.is_some_and(|s| !objects::has_any_case(s, "fields", &lower))
+        plain && self.world.fields(object.trim()).is_some_and(|fields| !fields.contains(&lower))
     }
 }
