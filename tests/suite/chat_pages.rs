@@ -326,3 +326,26 @@ async fn a_fix_is_drafted_and_validated_only_after_a_person_allowed_it() {
     assert!(page.contains("The org accepts the change set") || page.contains("does not accept"), "{page}");
     sim.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_field_is_used_is_told_with_the_components_that_say_it() {
+    let (rig, sim) = talking().await;
+    indexed(&rig.ada).await;
+    let path = ask(&rig.ada, "Where is Renewal_Stage__c used?").await;
+    let page = ended(&rig.ada, &path).await.body;
+    assert!(page.contains("is used by"), "{page}");
+    assert!(page.contains("/metadata/ApexClass/OpportunityTriggerHandler"), "{page}");
+    sim.stop().await;
+}
+
+/// Waits until the catalogue is found by what it says.
+async fn indexed(client: &Client) {
+    for _ in 0..600 {
+        let page = client.get("/w/halden-energy/o/production/metadata?q=renewal+stage+closed").await;
+        if page.body.contains("/metadata/ApexClass/") {
+            return;
+        }
+        tokio::time::timeout(Duration::from_millis(10), std::future::pending::<()>()).await.ok();
+    }
+    panic!("the catalogue was not indexed");
+}

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Brought, Failed, LONGEST, Scope, clip, many};
+use super::{Brought, Failed, LONGEST, Scope, clip, many, uses};
 use crate::chat::citations::Source;
 use crate::orgs::records::{COMPONENTS, Component, Org, SOURCES};
 use crate::orgs::search as index;
@@ -14,10 +14,11 @@ const ROWS: usize = 25;
 /// Fields of a description at most.
 const FIELDS: usize = 150;
 
-const TYPES: [(&str, &str); 5] = [
+const TYPES: [(&str, &str); 6] = [
     ("apex_class", "ApexClass"),
     ("apex_trigger", "ApexTrigger"),
     ("flow", "Flow"),
+    ("lwc", "LightningComponentBundle"),
     ("object", "CustomObject"),
     ("permission_set", "PermissionSet"),
 ];
@@ -62,6 +63,16 @@ pub fn search(scope: &Scope, input: Map<String, Value>) -> Result<Brought, Faile
     found.truncate(limit.clamp(1, ROWS));
     let mut brought = Brought { found: format!("{} found", found.len()), ..Brought::default() };
     let mut rows = Vec::new();
+    if types.is_empty() || types.iter().any(|t| t == "object") || types.len() == TYPES.len() {
+        let words: Vec<&str> = query.split_whitespace().collect();
+        for (object, field) in uses::fields(&scope.ws.read()?, id, &words)? {
+            let reference = format!("CustomObject/{object}.{}", field.name);
+            rows.push(json!({ "ref": reference, "type": "field", "label": clip(&field.label, 120), "snippet": field.kind }));
+            let mut source = source(&org, "CustomObject", &object, field.kind, String::new());
+            source.title = format!("{object}.{}", field.name);
+            brought.sources.push((reference, source));
+        }
+    }
     for (kind, name, label, snippet) in found {
         let reference = format!("{kind}/{name}");
         rows.push(json!({
@@ -122,14 +133,23 @@ pub fn get(scope: &Scope, input: Map<String, Value>) -> Result<Brought, Failed> 
     let (kind, name) = reference.split_once('/').ok_or_else(unknown)?;
     let (id, org) = scope.org()?;
     let read = scope.ws.read()?;
+    // A field is asked for by its object's ref and its name.
+    let (name, field) = match name.split_once('.') {
+        Some((object, field)) if kind == "CustomObject" => (object, Some(field)),
+        _ => (name, None),
+    };
     let key = (id, kind.to_owned(), name.to_owned());
     let component = read.get(&COMPONENTS, &key)?.ok_or_else(unknown)?;
+    let facts = field.map(|field| {
+        component.fields.iter().find(|f| f.name.eq_ignore_ascii_case(field)).ok_or_else(unknown)
+    });
+    let facts = facts.transpose()?;
     let text = read.get(&SOURCES, &key)?.unwrap_or_default();
     let mut brought = Brought { found: many(text.lines().count(), "line"), ..Brought::default() };
     brought.json = match part {
         Part::Summary => json!({
             "ref": reference, "label": component.label, "changed": component.modified, "by": component.modified_by,
-            "lines": component.lines, "fields": component.fields.len(),
+            "lines": component.lines, "fields": component.fields.len(), "field": facts,
         }),
         Part::Source => {
             let (page, next) = page(&text, offset);
@@ -137,8 +157,17 @@ pub fn get(scope: &Scope, input: Map<String, Value>) -> Result<Brought, Failed> 
         }
     };
     let quote: Vec<&str> = text.lines().take(6).collect();
-    let source = source(&org, kind, name, quote.join("\n"), text.clone());
-    brought.sources.push((reference, source));
+    let mut source = source(&org, kind, name, quote.join("\n"), text.clone());
+    if let Some(field) = facts {
+        source.title = format!("{name}.{}", field.name);
+    }
+    brought.sources.push((reference.clone(), source));
+    if part == Part::Summary {
+        let asked = facts.map_or(name, |field| field.name.as_str());
+        uses::add(scope, (id, &org), asked, &key, &mut brought)?;
+        let users = brought.json["used_by"].as_array().map_or(0, Vec::len);
+        brought.found = many(users, "use");
+    }
     Ok(brought)
 }
 
@@ -215,7 +244,7 @@ fn find(scope: &Scope, id: crate::ids::OrgId, object: &str) -> Result<Option<(St
     Ok(found)
 }
 
-fn source(org: &Org, kind: &str, name: &str, quote: String, text: String) -> Source {
+pub fn source(org: &Org, kind: &str, name: &str, quote: String, text: String) -> Source {
     let name_in_path: String = url::form_urlencoded::byte_serialize(name.as_bytes()).collect();
     Source {
         kind: kind.to_owned(),

@@ -6,6 +6,7 @@ pub mod documents;
 mod insights;
 mod metadata;
 mod org;
+mod uses;
 
 use std::sync::Arc;
 
@@ -74,7 +75,7 @@ const KINDS: [Kind; 9] = [
     },
     Kind {
         name: "metadata_get",
-        description: "Reads one component by its ref: part summary (facts and fields), or source (text, in pages by \
+        description: "Reads one component or field by its ref: part summary (facts, what uses it), or source (text, in pages by \
                       offset).",
         properties: metadata::get_input,
         run: Some(metadata::get),
