@@ -7,6 +7,7 @@
 )]
 
 mod index;
+mod relay;
 mod serving;
 mod store;
 
@@ -14,10 +15,12 @@ use std::time::{Duration, Instant};
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    if let [baseline, file, port] = wanted.as_slice()
-        && baseline == "bare-handler"
-    {
-        return serving::bare(file, port.parse().unwrap());
+    if let [baseline, what, port] = wanted.as_slice() {
+        match baseline.as_str() {
+            "bare-handler" => return serving::bare(what, port.parse().unwrap()),
+            "bare-relay" => return relay::bare(what, port.parse().unwrap()),
+            _ => {}
+        }
     }
     let runs = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -27,6 +30,9 @@ fn main() {
     }
     if runs("index") {
         index::measure();
+    }
+    if runs("relay") {
+        relay::measure();
     }
     if runs("serving") {
         serving::measure();

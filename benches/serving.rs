@@ -14,9 +14,11 @@ use vynos::clock::{Clock, Random};
 use vynos::identity::control::Note;
 use vynos::identity::sessions::Origin;
 use vynos::identity::{Control, Scope};
+use vynos::models::Entered;
 use vynos::people::create_workspace;
 use vynos::seal::{MasterKey, Secret};
 use vynos::store::audit::{Action, Actor};
+use vynos::wire::model::{Auth, Profile};
 
 use super::median;
 
@@ -26,15 +28,17 @@ const ROWS: usize = 20;
 const CONNECTIONS: usize = 16;
 const ROUND: Duration = Duration::from_secs(3);
 
-struct Prepared {
-    dir: tempfile::TempDir,
+pub struct Prepared {
+    pub dir: tempfile::TempDir,
     tokens: Vec<String>,
+    /// A token that may chat.
+    pub chat: String,
     cookie: String,
 }
 
 pub fn measure() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let prepared = runtime.block_on(prepare());
+    let prepared = runtime.block_on(prepare(None));
     let mut ready = Vec::new();
     let ms = median(|| {
         let (served, took) = serve(prepared.dir.path(), &runtime);
@@ -76,7 +80,8 @@ pub fn measure() {
     );
 }
 
-async fn prepare() -> Prepared {
+/// A data directory with its workspaces; `model` is an endpoint to answer from.
+pub async fn prepare(model: Option<&str>) -> Prepared {
     let dir = tempfile::tempdir().unwrap();
     MasterKey::create(&dir.path().join("master.key")).unwrap();
     let options = Options {
@@ -121,17 +126,31 @@ async fn prepare() -> Prepared {
             }
         }
     }
+    let (first, _) = control.workspace_by_slug("w0").unwrap().unwrap();
+    let chat =
+        control.create_token(Actor::Operator, account, first, "chat", Scope::ALL.to_vec(), None).unwrap();
+    let chat = chat.0.expose().to_owned();
+    if let Some(url) = model {
+        let entered = Entered {
+            base_url: url.parse().unwrap(),
+            model: "m".into(),
+            auth: Auth::None,
+            key: None,
+            profile: Profile::Anthropic,
+        };
+        app.models.save(Actor::Operator, &entered, None).unwrap();
+    }
     control.change_settings(Actor::Operator, |settings| settings.set_up = true).unwrap();
     let from = Origin { address: "127.0.0.1".into(), user_agent: "bench".into(), request: None };
     let session = control.start_session(account, from).unwrap();
     let cookie = format!("vynos={}", session.expose());
     app.stop(Duration::from_secs(20)).await;
-    Prepared { dir, tokens, cookie }
+    Prepared { dir, tokens, chat, cookie }
 }
 
-struct Served {
-    child: Child,
-    url: String,
+pub struct Served {
+    pub child: Child,
+    pub url: String,
 }
 
 impl Drop for Served {
@@ -142,7 +161,8 @@ impl Drop for Served {
 }
 
 /// Starts the built program, until its first 200.
-fn serve(dir: &Path, runtime: &tokio::runtime::Runtime) -> (Served, Duration) {
+pub fn serve(dir: &Path, runtime: &tokio::runtime::Runtime) -> (Served, Duration) {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let began = Instant::now();
     let mut child = Command::new(env!("CARGO_BIN_EXE_vynos"))
         .arg("serve")
@@ -150,7 +170,8 @@ fn serve(dir: &Path, runtime: &tokio::runtime::Runtime) -> (Served, Duration) {
         .arg(dir.join("data"))
         .arg("--master-key-file")
         .arg(dir.join("master.key"))
-        .args(["--listen", "127.0.0.1:0", "--behind-proxy"])
+        .args(["--behind-proxy", "--listen", &format!("127.0.0.1:{port}")])
+        .args(["--external-url", &format!("http://localhost:{port}")])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -166,14 +187,19 @@ fn serve(dir: &Path, runtime: &tokio::runtime::Runtime) -> (Served, Duration) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the load of a measurement, not the product's way out")]
-fn client() -> reqwest::Client {
+pub fn client() -> reqwest::Client {
     vynos::app::install_crypto();
     reqwest::Client::builder().build().unwrap()
 }
 
 /// Resident megabytes of a process.
-fn memory(child: &Child) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+pub fn memory(child: &Child) -> f64 {
+    resident(child.id())
+}
+
+/// The same by its number.
+pub fn resident(id: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
     let line = status.lines().find(|l| l.starts_with("VmRSS")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }

@@ -196,6 +196,22 @@ impl Inner {
             return Ok(());
         }
         let attempt = row.attempts + 1;
+        // The row was read a while ago: it may have ended, or been put off, since.
+        let seen = row.attempts;
+        let still = ws
+            .note(move |tx| {
+                let Some(mut now) = tx.get(&JOBS, &job)? else { return Ok(false) };
+                if now.state != JobState::Queued || now.attempts != seen {
+                    return Ok::<_, StoreError>(false);
+                }
+                now.attempts = attempt;
+                tx.put(&JOBS, &job, &now)?;
+                Ok(true)
+            })
+            .await?;
+        if !still {
+            return Ok(());
+        }
         let result = match kind {
             // A kind that this build no longer knows is consumed, so that it does not stay for ever.
             None => Err(JobError::Fail("this version no longer does this kind of work".into())),
@@ -203,8 +219,6 @@ impl Inner {
                 Err(JobError::Fail("stopped after several tries that did not end".into()))
             }
             Some(kind) => {
-                let begun = JobRow { attempts: attempt, ..row.clone() };
-                ws.note(move |tx| tx.put(&JOBS, &job, &begun)).await?;
                 let steps = Steps {
                     id: job,
                     attempt,

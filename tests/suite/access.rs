@@ -77,7 +77,11 @@ async fn call(client: &Client, route: &Route) -> Verdict {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_lets_in_whom_it_says_and_nobody_else() {
-    let (server, owner) = Server::ready().await;
+    let (server, expired) = Server::ready().await;
+    // The owner's first session has ended by being idle; a second one is in use.
+    server.clock.advance(jiff::SignedDuration::from_hours(13));
+    let owner = server.client();
+    assert_eq!(owner.sign_in("ada@halden.example", PASSWORD).await.status, 303);
     let control = &server.app().web.control;
     let (workspace, _) = control.workspace_by_slug("halden-energy").unwrap().unwrap();
     for (name, role) in [("viewer", Role::Viewer), ("member", Role::Member), ("admin", Role::Admin)] {
@@ -100,8 +104,9 @@ async fn every_route_lets_in_whom_it_says_and_nobody_else() {
     let (viewer, member) = (signed_in(&server, "viewer").await, signed_in(&server, "member").await);
     let (admin, stranger) = (signed_in(&server, "admin").await, signed_in(&server, "stranger").await);
     let nobody = server.client();
-    let callers: [(&str, &Client, Option<Role>, bool); 7] = [
+    let callers: [(&str, &Client, Option<Role>, bool); 8] = [
         ("nobody", &nobody, None, false),
+        ("expired session", &expired, None, false),
         ("suspended", &gone, None, false),
         ("stranger", &stranger, None, true),
         ("viewer", &viewer, Some(Role::Viewer), true),

@@ -194,3 +194,32 @@ async fn a_change_that_fails_queues_nothing() {
     assert_eq!(ws.read().unwrap().scan(&JOBS).count().unwrap(), 0);
     runner.stop().await;
 }
+
+/// The runner looks at what is due while jobs end: a row that it read before must not be begun a second time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_ended_while_the_runner_looked_is_not_run_again() {
+    let rig = rig().await;
+    let runs = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&runs);
+    let count = Kind::new("test.count", move |_| {
+        let runs = Arc::clone(&counted);
+        async move {
+            runs.fetch_add(1, Ordering::SeqCst);
+            Ok::<(), JobError>(())
+        }
+    });
+    let runner = rig.start(vec![count]);
+    let mut jobs = Vec::new();
+    for _ in 0..60 {
+        jobs.push(rig.queue("test.count").await);
+        for _ in 0..4 {
+            runner.wake(rig.id);
+            tokio::task::yield_now().await;
+        }
+    }
+    for job in &jobs {
+        rig.until(*job, |row| row.state == JobState::Done).await;
+    }
+    runner.stop().await;
+    assert_eq!(runs.load(Ordering::SeqCst) as usize, jobs.len());
+}

@@ -33,6 +33,7 @@ mod mail;
 mod old_data;
 mod orgs;
 mod power_loss;
+mod quiet_logs;
 mod setup;
 mod sim_clients;
 mod sim_deploy;

@@ -198,6 +198,25 @@ async fn a_restart_keeps_sessions_and_refuses_a_second_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn data_of_a_demo_is_not_served_and_a_demo_leaves_real_data_alone() {
+    let (server, _) = Server::ready().await;
+    let (dir, clock) = server.stop().await;
+    let options = |demo| vynos::app::Options { demo, ..crate::harness::options(dir.path(), clock.clone()) };
+    let error = vynos::app::App::start(options(true)).await.err().unwrap();
+    assert!(matches!(error, vynos::app::StartError::ForeignData(_)), "{error}");
+    assert!(error.to_string().contains("only works on its own data"), "{error}");
+    let app = vynos::app::App::start(options(false)).await.unwrap();
+    let operator = vynos::store::audit::Actor::Operator;
+    app.web.control.change_settings(operator, |settings| settings.demo = true).unwrap();
+    app.stop(std::time::Duration::from_secs(10)).await;
+    let error = vynos::app::App::start(options(false)).await.err().unwrap();
+    assert!(matches!(error, vynos::app::StartError::DemoData), "{error}");
+    assert!(error.to_string().contains("choose another --data-dir"), "{error}");
+    let app = vynos::app::App::start(options(true)).await.unwrap();
+    app.stop(std::time::Duration::from_secs(10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_master_key_is_told_and_changes_nothing() {
     let (server, _) = Server::ready().await;
     let (dir, clock) = server.stop().await;
