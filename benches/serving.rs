@@ -113,7 +113,21 @@ pub async fn prepare(model: Option<&str>) -> Prepared {
         })
         .unwrap();
     let mut tokens = Vec::new();
+    // The page is that of a person with one workspace; the others are somebody else's.
+    let new = Control::prepare_account(
+        "eve@halden.example",
+        "Eve",
+        &Secret::new("copper kettle morning".into()),
+        false,
+    )
+    .unwrap();
+    let eve = control
+        .change_now(Note::new(Actor::Operator, Action::AccountChanged, "bench"), |tx| {
+            control.insert_account(tx, new)
+        })
+        .unwrap();
     for n in 0..WORKSPACES {
+        let account = if n == 0 { account } else { eve };
         let row = create_workspace(&app.web, Actor::Operator, account, &format!("W{n}"), None).unwrap();
         let (id, _) = control.workspace_by_slug(&row.slug).unwrap().unwrap();
         let many = if n == 0 { ROWS } else { 1 };

@@ -175,6 +175,8 @@ impl Answer {
                 self.add("\n\n".to_owned());
             }
             let mut stream = chosen.client.stream(cause, &ask);
+            // The request is written: its tools and history need no room while the answer comes.
+            drop(ask);
             match self.hear(&mut stream, steps).await? {
                 Some(Ok(())) => {}
                 Some(Err(error)) => {

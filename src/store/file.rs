@@ -4,7 +4,7 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use serde::{Serialize, de::DeserializeOwned};
@@ -58,7 +58,7 @@ impl File {
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
         let db = db.as_ref().ok_or_else(|| damaged(&self.place))?;
         let tx = reading(&self.place, || Ok(db.begin_read()?))?;
-        Ok(Snapshot { tx, place: Arc::clone(&self.place) })
+        Ok(Snapshot { tx, place: Arc::clone(&self.place), last: Mutex::default() })
     }
 
     /// Runs `change` in a write transaction and commits it durably; an error or panic keeps nothing.
@@ -154,14 +154,38 @@ fn failed(place: &Place, error: redb::Error) -> StoreError {
 pub struct Snapshot {
     tx: redb::ReadTransaction,
     place: Arc<Place>,
+    /// The table that was read last: opening one costs as much as reading a row.
+    last: Mutex<Option<(&'static str, Arc<RawTable>)>>,
+}
+
+type RawTable = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+impl Snapshot {
+    /// The table, or `None` while nothing was ever put into it.
+    fn table(&self, name: &'static str) -> Result<Option<Arc<RawTable>>, redb::Error> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, table)) = last.as_ref()
+            && *known == name
+        {
+            return Ok(Some(Arc::clone(table)));
+        }
+        match self.tx.open_table(raw(name)) {
+            Ok(table) => {
+                let table = Arc::new(table);
+                *last = Some((name, Arc::clone(&table)));
+                Ok(Some(table))
+            }
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
 }
 
 impl Read for Snapshot {
     fn raw_get(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        reading(&self.place, || match self.tx.open_table(raw(table)) {
-            Ok(t) => Ok(t.get(key)?.map(|v| v.value().to_vec())),
-            Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(e) => Err(e.into()),
+        reading(&self.place, || match self.table(table)? {
+            Some(t) => Ok(t.get(key)?.map(|v| v.value().to_vec())),
+            None => Ok(None),
         })
     }
 
@@ -172,12 +196,8 @@ impl Read for Snapshot {
         reverse: bool,
         row: RawRow<'_>,
     ) -> Result<(), StoreError> {
-        match reading(&self.place, || match self.tx.open_table(raw(table)) {
-            Ok(t) => Ok(Some(t)),
-            Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(e) => Err(e.into()),
-        })? {
-            Some(t) => scan(&self.place, &t, range, reverse, row),
+        match reading(&self.place, || self.table(table))? {
+            Some(t) => scan(&self.place, &*t, range, reverse, row),
             None => Ok(()),
         }
     }
