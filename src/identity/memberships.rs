@@ -101,14 +101,17 @@ impl Control {
         &self,
         account: AccountId,
     ) -> Result<Vec<(WorkspaceId, WorkspaceRow, Role)>, StoreError> {
-        let read = self.read()?;
-        let mut found = Vec::new();
-        for ((_, id), membership) in read.scan(&MEMBERSHIPS).under(&account).rows()? {
-            if let Some(row) = read.get(&WORKSPACES, &id)? {
-                found.push((id, row, membership.role));
+        struct Found(Vec<(WorkspaceId, WorkspaceRow, Role)>);
+        let found = self.read()?.kept(&account, |read| {
+            let mut found = Vec::new();
+            for ((_, id), membership) in read.scan(&MEMBERSHIPS).under(&account).rows()? {
+                if let Some(row) = read.get(&WORKSPACES, &id)? {
+                    found.push((id, row, membership.role));
+                }
             }
-        }
-        Ok(found)
+            Ok::<_, StoreError>(Found(found))
+        })?;
+        Ok(found.0.clone())
     }
 
     /// The members of a workspace with their roles.
@@ -126,9 +129,14 @@ impl Control {
     }
 
     pub fn workspace_by_slug(&self, slug: &str) -> Result<Option<(WorkspaceId, WorkspaceRow)>, StoreError> {
-        let read = self.read()?;
-        let Some(id) = read.get(&SLUGS, &slug.to_owned())? else { return Ok(None) };
-        Ok(read.get(&WORKSPACES, &id)?.filter(|row| row.slug == slug).map(|row| (id, row)))
+        struct Found(Option<(WorkspaceId, WorkspaceRow)>);
+        let slug = slug.to_owned();
+        let found = self.read()?.kept(&slug, |read| {
+            let Some(id) = read.get(&SLUGS, &slug)? else { return Ok(Found(None)) };
+            let row = read.get(&WORKSPACES, &id)?.filter(|row| row.slug == slug);
+            Ok::<_, StoreError>(Found(row.map(|row| (id, row))))
+        })?;
+        Ok(found.0.clone())
     }
 
     /// All workspaces, for the job runner and the operator's pages.

@@ -1,5 +1,7 @@
 //! API tokens: `vyn_` and 43 base64url characters, stored as a keyed hash, shown once.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -139,9 +141,11 @@ impl Control {
         &self,
         account: AccountId,
         workspace: WorkspaceId,
-    ) -> Result<Vec<(ApiTokenId, ApiToken)>, StoreError> {
-        let rows = self.read()?.scan(&TOKENS).under(&(account, workspace)).reverse().rows()?;
-        Ok(rows.into_iter().map(|((.., id), token)| (id, token)).collect())
+    ) -> Result<Arc<Vec<(ApiTokenId, ApiToken)>>, StoreError> {
+        self.read()?.kept(&(account, workspace), |read| {
+            let rows = read.scan(&TOKENS).under(&(account, workspace)).reverse().rows()?;
+            Ok(rows.into_iter().map(|((.., id), token)| (id, token)).collect())
+        })
     }
 
     /// Moves the tokens of data that was made before [`TOKENS`] was kept.

@@ -1,5 +1,7 @@
 //! One open data file: snapshots for reading, one writer at a time, compaction when idle.
 
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -66,7 +68,12 @@ impl File {
             return Ok(Snapshot(Arc::clone(view)));
         }
         let tx = reading(&self.place, || Ok(db.begin_read()?))?;
-        let view = Arc::new(View { tx, place: Arc::clone(&self.place), tables: RwLock::default() });
+        let view = Arc::new(View {
+            tx,
+            place: Arc::clone(&self.place),
+            tables: RwLock::default(),
+            kept: Mutex::default(),
+        });
         *current = Some(Arc::clone(&view));
         Ok(Snapshot(view))
     }
@@ -179,7 +186,11 @@ struct View {
     place: Arc<Place>,
     /// The tables that were read.
     tables: RwLock<Vec<(&'static str, Arc<RawTable>)>>,
+    kept: Mutex<HashMap<(TypeId, Vec<u8>), Arc<dyn Any + Send + Sync>>>,
 }
+
+/// Answers that a view keeps at once; then it begins anew.
+const KEPT: usize = 512;
 
 type RawTable = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 
@@ -201,6 +212,28 @@ impl View {
             known.push((name, Arc::clone(table)));
         }
         Ok(opened)
+    }
+}
+
+impl Snapshot {
+    /// What `find` reads from this state of the file, found once for all who ask until the next commit. The answer's
+    /// type names the question, `key` what it is about. For small answers that nearly every request needs.
+    pub fn kept<T, E>(&self, key: &impl Key, find: impl FnOnce(&Self) -> Result<T, E>) -> Result<Arc<T>, E>
+    where
+        T: Any + Send + Sync,
+    {
+        let place = (TypeId::of::<T>(), key.encoded());
+        let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&place).cloned();
+        if let Some(found) = kept.and_then(|any| any.downcast::<T>().ok()) {
+            return Ok(found);
+        }
+        let found = Arc::new(find(self)?);
+        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(place, Arc::<T>::clone(&found));
+        Ok(found)
     }
 }
 
