@@ -76,13 +76,18 @@ impl Control {
         note: Note,
         change: impl FnOnce(&mut ControlTx) -> Result<T, E>,
     ) -> Result<T, E> {
-        let at = self.0.clock.now();
         self.0.file.write(|tx| {
             let value = change(tx)?;
-            let Note { actor, action, target, workspace, request } = note;
-            audit::append(tx, &self.0.audit, Entry { at, actor, action, target, workspace, request })?;
+            self.note(tx, note)?;
             Ok(value)
         })
+    }
+
+    /// One more audit line in a change that does several acts at once.
+    pub fn note(&self, tx: &mut ControlTx, note: Note) -> Result<(), StoreError> {
+        let Note { actor, action, target, workspace, request } = note;
+        let at = self.0.clock.now();
+        audit::append(tx, &self.0.audit, Entry { at, actor, action, target, workspace, request }).map(|_| ())
     }
 
     /// Updates that are no act of anybody (when a session was last seen): no audit line.

@@ -96,6 +96,72 @@ impl Control {
         tx.put(&MEMBERS, &(workspace, account), &role)
     }
 
+    /// Ends a membership inside a change: its tokens and the invitations it sent end with it, open streams within a
+    /// second. The last owner stays. Answers the role that was.
+    pub fn remove_member(
+        &self,
+        tx: &mut ControlTx,
+        workspace: WorkspaceId,
+        account: AccountId,
+    ) -> Result<Role, IdentityError> {
+        let role = self.leaves_an_owner(tx, workspace, account)?;
+        tx.remove(&MEMBERSHIPS, &(account, workspace))?;
+        tx.remove(&MEMBERS, &(workspace, account))?;
+        self.revoke_tokens(tx, account, workspace)?;
+        Ok(role)
+    }
+
+    /// Gives a member another role inside a change. The last owner stays one; a lower role ends the tokens of the
+    /// membership. Answers the role that was.
+    pub fn change_role(
+        &self,
+        tx: &mut ControlTx,
+        workspace: WorkspaceId,
+        account: AccountId,
+        role: Role,
+    ) -> Result<Role, IdentityError> {
+        let membership = tx.get(&MEMBERSHIPS, &(account, workspace))?.ok_or(IdentityError::NotMember)?;
+        let before = membership.role;
+        if role < before {
+            self.leaves_an_owner(tx, workspace, account)?;
+            self.revoke_tokens(tx, account, workspace)?;
+        }
+        tx.put(&MEMBERSHIPS, &(account, workspace), &Membership { role, ..membership })?;
+        tx.put(&MEMBERS, &(workspace, account), &role)?;
+        Ok(before)
+    }
+
+    /// Refuses what `by` may not do to a member: only owners change owners or make one, and below admin nobody
+    /// changes anybody. Asked inside the change, so that two at once can't both be right.
+    pub fn may_manage(
+        &self,
+        tx: &ControlTx,
+        by: AccountId,
+        workspace: WorkspaceId,
+        touched: Role,
+    ) -> Result<(), IdentityError> {
+        match tx.get(&MEMBERSHIPS, &(by, workspace))?.map(|m| m.role) {
+            Some(Role::Owner) => Ok(()),
+            Some(Role::Admin) if touched < Role::Owner => Ok(()),
+            Some(Role::Admin) => Err(IdentityError::NotAnOwner),
+            _ => Err(IdentityError::NotMember),
+        }
+    }
+
+    /// The role of a member without whom, or with less of whom, an owner would still be left.
+    fn leaves_an_owner(
+        &self,
+        tx: &ControlTx,
+        workspace: WorkspaceId,
+        account: AccountId,
+    ) -> Result<Role, IdentityError> {
+        let members = tx.scan(&MEMBERS).under(&workspace).rows()?;
+        let role = members.iter().find(|((_, id), _)| *id == account).map(|(_, role)| *role);
+        let role = role.ok_or(IdentityError::NotMember)?;
+        let another = members.iter().any(|((_, id), role)| *id != account && *role == Role::Owner);
+        if role == Role::Owner && !another { Err(IdentityError::LastOwner) } else { Ok(role) }
+    }
+
     /// The workspaces of an account, oldest first.
     pub fn workspaces_of(
         &self,

@@ -28,6 +28,12 @@ pub enum IdentityError {
     AlreadySetUp,
     #[error("{0}")]
     Invalid(String),
+    #[error("a workspace keeps at least one owner; make somebody else an owner first")]
+    LastOwner,
+    #[error("only an owner may do this")]
+    NotAnOwner,
+    #[error("this account is no member of the workspace")]
+    NotMember,
     #[error("the session has ended; sign in again")]
     NotSignedIn,
     #[error(transparent)]

@@ -87,8 +87,14 @@ actions! {
     FindingsUpdated "findings.updated"
     InstanceSetUp "instance.set_up"
     InstanceSettingsChanged "instance.settings_changed"
+    InvitationAccepted "invitation.accepted"
+    InvitationRevoked "invitation.revoked"
+    InvitationSent "invitation.sent"
     JobFinished "job.finished"
     MailChanged "mail.changed"
+    MemberLeft "member.left"
+    MemberRemoved "member.removed"
+    MemberRoleChanged "member.role_changed"
     ModelChanged "model.changed"
     OrgConnected "org.connected"
     OrgConnectionStarted "org.connection_started"
@@ -108,6 +114,8 @@ actions! {
     ValidationAllowed "validation.allowed"
     ValidationRequested "validation.requested"
     WorkspaceCreated "workspace.created"
+    WorkspaceRenamed "workspace.renamed"
+    WorkspaceTransferred "workspace.transferred"
 }
 
 /// One link of the chain. No contents: `target` is an id or an API name.

@@ -237,6 +237,12 @@ impl From<IdentityError> for Problem {
             }
             IdentityError::AlreadySetUp => Self::NotFound,
             IdentityError::Invalid(message) => Self::field("", message),
+            IdentityError::LastOwner => Self::Conflict(
+                "Nothing was changed: a workspace keeps at least one owner. Make somebody else an owner first."
+                    .into(),
+            ),
+            IdentityError::NotAnOwner => Self::Forbidden(Role::Owner),
+            IdentityError::NotMember => Self::NotFound,
             IdentityError::NotSignedIn => Self::SignIn,
             IdentityError::Store(store) => store.into(),
             IdentityError::TooMany(seconds) => Self::TooMany(seconds),

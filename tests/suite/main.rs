@@ -31,6 +31,7 @@ mod jobs;
 mod kill;
 mod knowledge;
 mod mail;
+mod members;
 mod old_data;
 mod orgs;
 mod power_loss;
