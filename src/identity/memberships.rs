@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::IdentityError;
 use super::control::{Control, ControlTx};
+use super::settings::{Quota, SETTINGS};
 use crate::ids::{AccountId, WorkspaceId};
 use crate::store::{Read, StoreError, Table};
 
@@ -49,6 +50,9 @@ pub struct WorkspaceRow {
     pub name: String,
     pub state: WorkspaceState,
     pub created: Timestamp,
+    /// Its own limits, where the operator gave it others than everybody's.
+    #[serde(default)]
+    pub quota: Option<Quota>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +82,8 @@ impl Control {
             }
             slug = format!("{base}-{n}");
         }
-        let row = WorkspaceRow { slug, name, state: WorkspaceState::Active, created: self.clock().now() };
+        let created = self.clock().now();
+        let row = WorkspaceRow { slug, name, state: WorkspaceState::Active, created, quota: None };
         tx.put(&SLUGS, &row.slug, &id)?;
         tx.put(&WORKSPACES, &id, &row)?;
         self.put_member(tx, id, owner, Role::Owner)?;
@@ -129,6 +134,27 @@ impl Control {
         let read = self.read()?;
         let Some(id) = read.get(&SLUGS, &slug.to_owned())? else { return Ok(None) };
         Ok(read.get(&WORKSPACES, &id)?.filter(|row| row.slug == slug).map(|row| (id, row)))
+    }
+
+    /// The limits that hold for a workspace.
+    pub fn quota(&self, workspace: WorkspaceId) -> Result<Quota, StoreError> {
+        let read = self.read()?;
+        let own = read.get(&WORKSPACES, &workspace)?.and_then(|row| row.quota);
+        Ok(match own {
+            Some(quota) => quota,
+            None => read.get(&SETTINGS, &0)?.unwrap_or_default().quota,
+        })
+    }
+
+    /// How many more members the workspace's limit allows, inside the change that adds one.
+    pub fn member_quota_left(tx: &ControlTx, workspace: WorkspaceId) -> Result<usize, StoreError> {
+        let own = tx.get(&WORKSPACES, &workspace)?.and_then(|row| row.quota);
+        let quota = match own {
+            Some(quota) => quota,
+            None => tx.get(&SETTINGS, &0)?.unwrap_or_default().quota,
+        };
+        let most = usize::try_from(quota.members).unwrap_or(usize::MAX);
+        Ok(most.saturating_sub(tx.scan(&MEMBERS).under(&workspace).count()?))
     }
 
     /// All workspaces, for the job runner and the operator's pages.

@@ -14,7 +14,7 @@ pub use accounts::{Account, AccountState, Email, Theme};
 pub use control::{Control, ControlTx};
 pub use memberships::{Membership, Role, WorkspaceRow, WorkspaceState};
 pub use sessions::{Session, SessionToken, SignedIn, Via};
-pub use settings::Settings;
+pub use settings::{Creators, Quota, Required, Settings};
 pub use tokens::{ApiToken, Scope};
 
 use crate::store::StoreError;
