@@ -2,6 +2,7 @@
 //! workspace door asks for. Pages for all of this live in `people`.
 
 pub mod accounts;
+pub mod administration;
 pub mod control;
 pub mod memberships;
 pub mod password;
@@ -28,6 +29,10 @@ pub enum IdentityError {
     AlreadySetUp,
     #[error("{0}")]
     Invalid(String),
+    #[error("this is the last operator who can sign in; make somebody else an operator first. Nothing was changed")]
+    LastOperator,
+    #[error("there is no such account")]
+    NoSuchAccount,
     #[error("the session has ended; sign in again")]
     NotSignedIn,
     #[error(transparent)]
