@@ -39,7 +39,9 @@ impl Control {
     /// Opens `path`.
     pub fn open(path: &Path, key: &DataKey, clock: Clock, random: Random) -> Result<Self, StoreError> {
         let file = File::open(path, &key.sub(Use::Pages), CACHE)?;
-        Ok(Self::with(file, key, clock, random))
+        let control = Self::with(file, key, clock, random);
+        control.list_tokens()?;
+        Ok(control)
     }
 
     fn with(file: File, key: &DataKey, clock: Clock, random: Random) -> Self {

@@ -60,7 +60,7 @@ pub struct SignedIn {
 /// How the account proved itself.
 #[derive(Clone, Debug)]
 pub enum Via {
-    Session { id: SessionId, csrf: String },
+    Session { id: SessionId, csrf: String, seen: Timestamp },
     Token { id: ApiTokenId, workspace: WorkspaceId, scopes: Vec<Scope> },
 }
 
@@ -170,14 +170,13 @@ impl Control {
             return Err(IdentityError::NotSignedIn);
         }
         let csrf = URL_SAFE_NO_PAD.encode(self.lookups().lookup(format!("csrf {}", session.id).as_bytes()));
-        Ok(SignedIn { account: session.account, person, via: Via::Session { id: session.id, csrf } })
+        let via = Via::Session { id: session.id, csrf, seen: session.seen };
+        Ok(SignedIn { account: session.account, person, via })
     }
 
     /// Whether the session's `seen` is old enough to be written again.
-    pub fn wants_seen(&self, token: &SessionToken) -> Result<bool, StoreError> {
-        let key = self.lookups().lookup(token.expose().as_bytes());
-        let seen = self.read()?.get(&SESSIONS, &key)?.map(|s| s.seen);
-        Ok(seen.is_some_and(|seen| self.clock().now().duration_since(seen) > SEEN_EVERY))
+    pub fn wants_seen(&self, who: &SignedIn) -> bool {
+        matches!(who.via, Via::Session { seen, .. } if self.clock().now().duration_since(seen) > SEEN_EVERY)
     }
 
     /// Notes that the session was used, so that it does not end for idleness.

@@ -18,6 +18,10 @@ use crate::store::{Read, StoreError, Table};
 /// Keyed hash of the token -> what it may do.
 pub const TOKENS: Table<[u8; 32], ApiToken> = Table::new("api_tokens", 1);
 
+/// The same by whose they are, so that nobody's list reads another's.
+pub const TOKENS_OF: Table<(AccountId, WorkspaceId, ApiTokenId), [u8; 32]> =
+    Table::new("api_tokens_of", 1);
+
 const PREFIX: &str = "vyn_";
 
 /// What a token may do, besides what its account's role allows.
@@ -90,7 +94,10 @@ impl Control {
         };
         let key = self.lookups().lookup(text.as_bytes());
         let note = Note::new(by, Action::TokenCreated, token.id).in_workspace(workspace);
-        self.change_now(note, |tx| tx.put(&TOKENS, &key, &token))?;
+        self.change_now(note, |tx| {
+            tx.put(&TOKENS_OF, &(account, workspace, token.id), &key)?;
+            tx.put(&TOKENS, &key, &token)
+        })?;
         Ok((Secret::new(text), token))
     }
 
@@ -117,29 +124,38 @@ impl Control {
 
     /// The tokens of an account in a workspace, newest first.
     pub fn tokens_of(&self, account: AccountId, workspace: WorkspaceId) -> Result<Vec<ApiToken>, StoreError> {
+        let read = self.read()?;
         let mut found = Vec::new();
-        self.read()?.scan(&TOKENS).each(|_, token| {
-            if token.account == account && token.workspace == workspace {
-                found.push(token);
-            }
-            true
-        })?;
+        for (_, key) in read.scan(&TOKENS_OF).under(&(account, workspace)).rows()? {
+            found.extend(read.get(&TOKENS, &key)?);
+        }
         found.sort_by_key(|t| std::cmp::Reverse(t.created));
         Ok(found)
+    }
+
+    /// Lists tokens of data that was made before [`TOKENS_OF`] was kept.
+    pub(super) fn list_tokens(&self) -> Result<(), StoreError> {
+        let read = self.read()?;
+        if read.scan(&TOKENS_OF).limit(1).count()? > 0 || read.scan(&TOKENS).limit(1).count()? == 0 {
+            return Ok(());
+        }
+        self.touch(|tx| {
+            for (key, token) in tx.scan(&TOKENS).rows()? {
+                tx.put(&TOKENS_OF, &(token.account, token.workspace, token.id), &key)?;
+            }
+            Ok(())
+        })
     }
 
     /// Ends a token of this account; unknown ids answer false.
     pub fn revoke_token(&self, by: Actor, account: AccountId, id: ApiTokenId) -> Result<bool, StoreError> {
         let now = self.clock().now();
         self.change_now(Note::new(by, Action::TokenRevoked, id), |tx| {
-            let mut found = None;
-            tx.scan(&TOKENS).each(|key, token| {
-                if token.id == id && token.account == account {
-                    found = Some((key, token));
-                }
-                found.is_none()
-            })?;
-            let Some((key, token)) = found else { return Ok(false) };
+            let mine = tx.scan(&TOKENS_OF).under(&account).rows()?;
+            let Some((_, key)) = mine.into_iter().find(|((.., known), _)| *known == id) else {
+                return Ok(false);
+            };
+            let Some(token) = tx.get(&TOKENS, &key)? else { return Ok(false) };
             tx.put(&TOKENS, &key, &ApiToken { revoked: Some(now), ..token })?;
             Ok(true)
         })

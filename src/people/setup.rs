@@ -147,7 +147,7 @@ async fn show(
     request: HttpRequest,
     visitor: crate::web::Visitor,
 ) -> Result<HttpResponse, Problem> {
-    let step = match open_step(&web, visitor.me.as_ref()) {
+    let step = match open_step(&web, visitor.me.as_deref()) {
         Err(Problem::NotFound) => return Ok(see_other("/")),
         Err(Problem::SignIn) => return Ok(see_other("/setup/sign-in")),
         other => other?,

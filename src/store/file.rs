@@ -182,11 +182,15 @@ impl Snapshot {
 }
 
 impl Read for Snapshot {
-    fn raw_get(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        reading(&self.place, || match self.table(table)? {
-            Some(t) => Ok(t.get(key)?.map(|v| v.value().to_vec())),
-            None => Ok(None),
-        })
+    fn raw_get<T>(
+        &self,
+        table: &'static str,
+        key: &[u8],
+        value: impl FnOnce(&[u8]) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let Some(t) = reading(&self.place, || self.table(table))? else { return Ok(None) };
+        let found = reading(&self.place, || Ok(t.get(key)?))?;
+        found.map(|found| value(found.value())).transpose()
     }
 
     fn raw_scan(
@@ -267,8 +271,15 @@ impl Tx {
 }
 
 impl Read for Tx {
-    fn raw_get(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        reading(&self.place, || Ok(self.tx.open_table(raw(table))?.get(key)?.map(|v| v.value().to_vec())))
+    fn raw_get<T>(
+        &self,
+        table: &'static str,
+        key: &[u8],
+        value: impl FnOnce(&[u8]) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let t = reading(&self.place, || Ok(self.tx.open_table(raw(table))?))?;
+        let found = reading(&self.place, || Ok(t.get(key)?))?;
+        found.map(|found| value(found.value())).transpose()
     }
 
     fn raw_scan(

@@ -161,8 +161,14 @@ pub type RawRow<'f> = &'f mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError
 
 /// Reading, from a snapshot or inside a change.
 pub trait Read: Sized {
+    /// Hands the bytes under `key` to `value` where they lie.
     #[doc(hidden)]
-    fn raw_get(&self, table: &'static str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    fn raw_get<T>(
+        &self,
+        table: &'static str,
+        key: &[u8],
+        value: impl FnOnce(&[u8]) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError>;
     #[doc(hidden)]
     fn raw_scan(
         &self,
@@ -178,7 +184,7 @@ pub trait Read: Sized {
         table: &Table<K, V>,
         key: &K,
     ) -> Result<Option<V>, StoreError> {
-        self.raw_get(table.name, &key.encoded())?.map(|bytes| table.decode(&bytes)).transpose()
+        self.raw_get(table.name, &key.encoded(), |bytes| table.decode(bytes))
     }
 
     /// Whether there is a value under `key`.
@@ -187,7 +193,7 @@ pub trait Read: Sized {
         table: &Table<K, V>,
         key: &K,
     ) -> Result<bool, StoreError> {
-        Ok(self.raw_get(table.name, &key.encoded())?.is_some())
+        Ok(self.raw_get(table.name, &key.encoded(), |_| Ok(()))?.is_some())
     }
 
     /// Rows in key order; narrow it with the methods of [`Scan`], then take [`Scan::rows`] or [`Scan::each`].

@@ -2,6 +2,7 @@
 //! a role of the workspace in the URL. One extractor reads cookie and bearer token; both at once is refused.
 
 use std::future::{Ready, ready};
+use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{AUTHORIZATION, USER_AGENT};
@@ -25,7 +26,7 @@ pub fn cookie_name(web: &Web) -> &'static str {
 }
 
 /// A signed-in account.
-pub struct Me(SignedIn);
+pub struct Me(Arc<SignedIn>);
 
 impl std::ops::Deref for Me {
     type Target = SignedIn;
@@ -46,7 +47,7 @@ impl std::ops::Deref for Operator {
 
 /// Anybody: signed in or not.
 pub struct Visitor {
-    pub me: Option<SignedIn>,
+    pub me: Option<Arc<SignedIn>>,
     pub origin: Origin,
 }
 
@@ -77,8 +78,16 @@ fn bearer(request: &HttpRequest) -> Result<Option<Secret>, Problem> {
     }
 }
 
-/// Cookie or bearer token, never both. A bearer token counts only under `/api/`.
-fn signed_in(request: &HttpRequest) -> Result<SignedIn, Problem> {
+/// Who this request was found to come from, once a handler has asked.
+pub fn known(request: &HttpRequest) -> Option<Arc<SignedIn>> {
+    request.extensions().get::<Arc<SignedIn>>().cloned()
+}
+
+/// Cookie or bearer token, never both. A bearer token counts only under `/api/`. Looked up once a request.
+fn signed_in(request: &HttpRequest) -> Result<Arc<SignedIn>, Problem> {
+    if let Some(who) = known(request) {
+        return Ok(who);
+    }
     let web = state(request)?;
     let api = request.path().starts_with("/api/");
     let who = match (session_token(request, web), bearer(request)?) {
@@ -87,7 +96,9 @@ fn signed_in(request: &HttpRequest) -> Result<SignedIn, Problem> {
         // Nothing, something in the wrong place, or both at once.
         _ => return Err(Problem::SignIn),
     };
+    let who = Arc::new(who);
     request.extensions_mut().insert(who.account());
+    request.extensions_mut().insert(Arc::clone(&who));
     Ok(who)
 }
 

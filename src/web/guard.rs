@@ -80,11 +80,10 @@ pub async fn guard(
 
 /// Notes that the session was used, so that it does not end for idleness; at most every few minutes.
 async fn keep_alive(answer: &ServiceResponse<BoxBody>, web: &web::Data<Web>) {
-    let known = answer.request().extensions().get::<AccountId>().is_some();
-    let Some(token) = access::session_token(answer.request(), web).filter(|_| known) else { return };
-    if !web.control.wants_seen(&token).unwrap_or(false) {
+    if !access::known(answer.request()).is_some_and(|who| web.control.wants_seen(&who)) {
         return;
     }
+    let Some(token) = access::session_token(answer.request(), web) else { return };
     let state = web.clone();
     let noted = web::block(move || state.control.mark_seen(&token));
     if let Ok(Err(error)) = noted.await {

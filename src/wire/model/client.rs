@@ -249,7 +249,8 @@ enum State {
     Done,
     Failed(Option<ModelError>),
     Ready(Bytes),
-    Reading(Bytes, Box<Response>),
+    /// The request is kept for another call until something of the answer has come.
+    Reading(Option<Bytes>, Box<Response>),
 }
 
 impl AnswerStream {
@@ -311,18 +312,17 @@ impl AnswerStream {
             let start = response.bytes(LARGEST_ERROR).await.unwrap_or_default();
             return State::Failed(Some(Fault::NotAModel(looks_like(&start)).with(id)));
         }
-        State::Reading(body, Box::new(response))
+        State::Reading(Some(body), Box::new(response))
     }
 
-    async fn read(&mut self, body: Bytes, mut response: Box<Response>) -> State {
+    async fn read(&mut self, mut body: Option<Bytes>, mut response: Box<Response>) -> State {
         let deadline = self.deadline.unwrap_or_else(Instant::now);
         let chunk = match tokio::time::timeout_at(deadline, response.chunk()).await {
             Err(_) => return self.failed(StreamError::TooMuch("minutes")),
             Ok(Err(_) | Ok(None)) if self.accumulator.is_complete() => return State::Done,
             Ok(Err(_) | Ok(None)) => {
                 let error = Fault::Broken(StreamError::Truncated).with(self.request_id.clone());
-                let again = !self.accumulator.has_content();
-                return self.again_or(body, again, None, error).await;
+                return self.read_again_or(body, error).await;
             }
             Ok(Ok(Some(chunk))) => chunk,
         };
@@ -341,13 +341,23 @@ impl AnswerStream {
                         self.request_id = Some(id.clone());
                     }
                     let error = Fault::from_stream(error).with(self.request_id.clone());
-                    let again =
-                        upstream && !self.accumulator.has_content() && !matches!(error.fault, Fault::Budget);
-                    return self.again_or(body, again, None, error).await;
+                    let body = body.filter(|_| upstream && !matches!(error.fault, Fault::Budget));
+                    return self.read_again_or(body, error).await;
                 }
             }
         }
+        if self.accumulator.has_content() {
+            body = None;
+        }
         State::Reading(body, response)
+    }
+
+    /// Calls again as long as nothing of the answer was shown.
+    async fn read_again_or(&mut self, body: Option<Bytes>, error: ModelError) -> State {
+        match body.filter(|_| !self.accumulator.has_content()) {
+            Some(body) => self.again_or(body, true, None, error).await,
+            None => State::Failed(Some(error)),
+        }
     }
 
     /// A repeated call starts a second message; the first is the one that was announced.
