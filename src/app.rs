@@ -23,7 +23,7 @@ use crate::knowledge::extract::Extractor;
 use crate::ledger::Ledger;
 use crate::mail::MailServer;
 use crate::models::Models;
-use crate::orgs::Orgs;
+use crate::orgs::{Orgs, Refreshing};
 use crate::seal::{MasterKey, SealError, Secret};
 use crate::web::{Problem, Web, form, guard, tls};
 use crate::workspace::pool::DataError;
@@ -169,7 +169,7 @@ impl App {
         let callback =
             url.join("/oauth/salesforce/callback").map_err(|e| StartError::Other(e.to_string()))?;
         let board = Board::default();
-        let orgs = Orgs { gate, board: board.clone(), callback };
+        let orgs = Orgs { gate, board: board.clone(), callback, refreshing: Refreshing::default() };
         let knowledge = Knowledge {
             extractor: options.program.clone().map_or_else(Extractor::default, Extractor::new),
             board: board.clone(),

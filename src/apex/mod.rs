@@ -6,6 +6,7 @@ pub mod highlight;
 pub mod outline;
 pub mod references;
 pub mod scope;
+mod tangle;
 pub mod tree;
 
 pub use errors::{SyntaxError, syntax_errors};

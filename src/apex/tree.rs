@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use tree_sitter::{ParseOptions, Parser, Tree};
 
+use super::tangle::tangled;
+
 /// The longest source that is parsed, in bytes. Salesforce's own limit for a class is 1,000,000 characters.
 pub const MAX_BYTES: usize = 1024 * 1024;
 
@@ -15,7 +17,7 @@ pub const MAX_BYTES: usize = 1024 * 1024;
 pub const MAX_DEPTH: usize = 3_000;
 
 /// The longest a parse may take.
-const MAX_TIME: Duration = Duration::from_secs(10);
+const MAX_TIME: Duration = Duration::from_secs(2);
 
 pub(super) static LANGUAGE: LazyLock<tree_sitter::Language> =
     LazyLock::new(|| tree_sitter_sfapex::apex::LANGUAGE.into());
@@ -23,11 +25,13 @@ pub(super) static LANGUAGE: LazyLock<tree_sitter::Language> =
 /// Why a source was not parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
+    #[error("The file opens too much that it never closes to be Apex, so it was not parsed.")]
+    Tangled,
     #[error("The file is nested more than 3,000 levels deep, so it was not read.")]
     TooDeep,
     #[error("The file is larger than 1 MB, so it was not parsed.")]
     TooLarge,
-    #[error("The file took longer than 10 seconds to parse, so it was given up.")]
+    #[error("The file took longer than 2 seconds to parse, so it was given up.")]
     TookTooLong,
 }
 
@@ -58,10 +62,13 @@ const MISSING: u8 = 4;
 /// error nodes in it.
 ///
 /// # Errors
-/// When the source is over 1 MB, nested over 3,000 levels deep, or takes over 10 seconds.
+/// When the source is over 1 MB, nested over 3,000 levels deep, takes over 2 seconds, or would fill the memory.
 pub fn parse(source: &str) -> Result<Apex<'_>, Refused> {
     if source.len() > MAX_BYTES {
         return Err(Refused::TooLarge);
+    }
+    if tangled(source) {
+        return Err(Refused::Tangled);
     }
     let mut tree = run(source.as_bytes())?;
     // The grammar stumbles over statements that begin with `Trigger.` and go on with a call. A name of the

@@ -1,7 +1,8 @@
 //! Tokens of a connected org: sealed as records, refreshed by one call at a time, a rotated refresh token
 //! stored before the new access token is used.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::egress::{Cause, Gate, Purpose};
 use crate::ids::OrgId;
@@ -29,6 +30,19 @@ pub enum AccessError {
     Store(#[from] StoreError),
 }
 
+/// Whose turn it is to refresh, by org. Clones share it.
+#[derive(Clone, Default)]
+pub struct Refreshing(Arc<Mutex<HashMap<OrgId, Arc<tokio::sync::Mutex<()>>>>>);
+
+impl Refreshing {
+    fn of(&self, org: OrgId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // What nobody waits for is not kept.
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(org).or_default())
+    }
+}
+
 /// On whose behalf a job calls Salesforce.
 pub fn cause(ws: &Workspace, why: String) -> Cause {
     Cause { purpose: Purpose::Salesforce, workspace: Some(ws.id()), account: ws.actor().account(), why }
@@ -52,17 +66,31 @@ pub fn session(orgs: &Orgs, ws: &Arc<Worker>, id: OrgId, why: String) -> Result<
     let access = ws.open("orgs", &format!("{id} access"), &org.access)?;
     let cause = cause(ws, why);
     let (gate, again, handle, asked) = (orgs.gate.clone(), orgs.clone(), Arc::clone(ws), cause.clone());
-    let refresh: Refresher = Arc::new(move || {
+    let refresh: Refresher = Arc::new(move |ended| {
         let (orgs, ws, cause) = (again.clone(), Arc::clone(&handle), asked.clone());
-        Box::pin(async move { refresh(&orgs, &ws, id, &cause).await })
+        Box::pin(async move { refresh(&orgs, &ws, id, &cause, &ended).await })
     });
     Ok(Session::new(gate, cause, org.instance, access, refresh))
 }
 
-async fn refresh(orgs: &Orgs, ws: &Workspace, id: OrgId, cause: &Cause) -> Result<Secret, SalesforceError> {
+/// Two jobs of one org must not spend its refresh token twice: where tokens rotate, the second try would sign the org
+/// out. Whoever waited takes the token that the other one stored.
+async fn refresh(
+    orgs: &Orgs,
+    ws: &Workspace,
+    id: OrgId,
+    cause: &Cause,
+    ended: &Secret,
+) -> Result<Secret, SalesforceError> {
+    let turn = orgs.refreshing.of(id);
+    let _alone = turn.lock().await;
     let broken = |e: &dyn std::error::Error| SalesforceError::Unavailable(e.to_string());
     let org = ws.read().and_then(|r| r.get(&ORGS, &id)).map_err(|e| broken(&e))?;
     let org = org.ok_or_else(|| SalesforceError::NeedsReauth("it was disconnected".into()))?;
+    let stored = ws.open("orgs", &format!("{id} access"), &org.access).map_err(|e| broken(&e))?;
+    if stored != *ended {
+        return Ok(stored);
+    }
     let app = org.app(ws, id, orgs).map_err(|e| broken(&e))?;
     let Some(token) = org.refresh_token(ws, id).map_err(|e| broken(&e))? else {
         return signed_out(ws, id, "the app gave no refresh token").await;

@@ -216,7 +216,7 @@ async fn store(
     let id = known.as_ref().map_or_else(|| OrgId::new(ws.clock(), ws.random()), |(id, _)| *id);
     let sealed = |what: &str, secret: &Secret| -> Sealed { ws.seal("orgs", &format!("{id} {what}"), secret) };
     let refresh = grant.refresh.as_ref().or(older_refresh.as_ref()).map(|r| sealed("refresh", r));
-    let never: Refresher = std::sync::Arc::new(|| {
+    let never: Refresher = std::sync::Arc::new(|_| {
         Box::pin(async { Err(SalesforceError::NeedsReauth("the new session was refused".into())) })
     });
     let cause = access::cause(ws, format!("connect {id}"));

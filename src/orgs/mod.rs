@@ -12,7 +12,7 @@ pub mod records;
 pub mod search;
 mod sync;
 
-pub use access::{AccessError, session};
+pub use access::{AccessError, Refreshing, session};
 pub use connect::from_auth_url;
 pub use pages::{Limit, SyncState, counts, limits, request_sync, shown, sync_state};
 pub use policy::DeployPolicy;
@@ -32,6 +32,7 @@ pub const FORGOTTEN: &str = "org.forgotten";
 pub struct Orgs {
     pub gate: Gate,
     pub board: Board,
+    pub refreshing: Refreshing,
     /// Our OAuth callback, as it has to be registered.
     pub callback: Url,
 }

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 use pulldown_cmark::{
     Alignment, CodeBlockKind, CowStr, Event, HeadingLevel, LinkType, Options, Parser, Tag, TagEnd,
@@ -23,6 +24,8 @@ pub const LONGEST: usize = 256 * 1024;
 const LARGEST: usize = 4 * 1024 * 1024;
 /// Lists and quotes deeper than this are drawn flat.
 const DEEPEST: usize = 12;
+/// Time after which further code of a text stays without colours.
+const LONGEST_COLOURING: Duration = Duration::from_millis(500);
 /// Longest address that becomes a link.
 const LONGEST_ADDRESS: usize = 2048;
 
@@ -133,6 +136,8 @@ struct Writer<'a> {
     in_link: usize,
     /// Level of the heading before, so that no level is left out.
     heading: u8,
+    /// Time that code took so far.
+    colouring: Duration,
 }
 
 impl<'a> Writer<'a> {
@@ -147,6 +152,7 @@ impl<'a> Writer<'a> {
             in_head: false,
             in_link: 0,
             heading: place.heading.saturating_sub(1),
+            colouring: Duration::ZERO,
         }
     }
 
@@ -369,7 +375,12 @@ impl<'a> Writer<'a> {
         );
         escape(label, &mut self.out);
         self.out.push_str("\">");
-        for line in highlight(source, language) {
+        // Code is coloured as long as that is quick; hostile code would keep a reader waiting for each block.
+        let language = if self.colouring > LONGEST_COLOURING { Language::Plain } else { language };
+        let began = Instant::now();
+        let lines = highlight(source, language);
+        self.colouring += began.elapsed();
+        for line in lines {
             for span in line.0 {
                 match span.class {
                     Some(class) => {

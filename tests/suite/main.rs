@@ -24,6 +24,7 @@ mod deployments_robust;
 mod extract;
 mod harness;
 mod headers;
+mod hostile_input;
 mod insights;
 mod isolation;
 mod jobs;

@@ -1,11 +1,13 @@
 //! Connecting an org, syncing it, browsing it: against the simulated org over real HTTP, and each way it can
 //! go wrong.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use vynos::app::{App, Options};
-use vynos::clock::Clock;
+use vynos::clock::{Clock, Random};
+use vynos::ids::JobId;
 use vynos::seal::MasterKey;
 use vynos::sim::salesforce::{self, CLIENT_ID, CLIENT_SECRET, Consent, SimulatedOrg};
 use vynos::store::Read as _;
@@ -374,4 +376,29 @@ async fn the_catalogue_is_found_by_what_it_says_and_forgotten_with_its_org() {
         tokio::time::timeout(Duration::from_millis(10), std::future::pending::<()>()).await.ok();
     }
     assert!(found.contains("/metadata/ApexClass/"), "no component says these words: {found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_jobs_that_find_the_session_ended_spend_the_refresh_token_once() {
+    let rig = rig(Consent::Auto).await;
+    rig.connect().await;
+    rig.synced().await;
+    rig.sim.misbehave(|faults| faults.rotate_refresh = true);
+    let web = &rig.server.app().web;
+    let workspace = web.control.workspace_by_slug("halden-energy").unwrap().unwrap().0;
+    let seen = web.door.for_runner(workspace).unwrap();
+    let org = vynos::orgs::records::all(&seen.read().unwrap()).unwrap()[0].0;
+    for _ in 0..5 {
+        rig.sim.expire_access_tokens();
+        let session = |why: &str| {
+            let job = JobId::new(&web.clock, &Random::system());
+            let ws = Arc::new(web.door.for_job(workspace, job, None).unwrap().unwrap());
+            vynos::orgs::session(&rig.server.app().orgs, &ws, org, why.to_owned()).unwrap()
+        };
+        let (one, two) = (session("one job"), session("another job"));
+        let (first, second) = tokio::join!(one.limits(), two.limits());
+        assert!(first.is_ok() && second.is_ok(), "{:?} {:?}", first.err(), second.err());
+    }
+    let kept = vynos::orgs::records::all(&seen.read().unwrap()).unwrap();
+    assert!(kept[0].1.signed_out.is_none());
 }

@@ -53,7 +53,7 @@ async fn rig(size: OrgSize) -> Rig {
     let gate = Gate::new(policy, Clock::system(), Arc::new(|_| ())).unwrap();
     let cause = Cause { purpose: Purpose::Salesforce, workspace: None, account: None, why: "test".into() };
     let (access, fresh) = (Secret::new(sim.access_token()), sim.access_token());
-    let refresher = Arc::new(move || {
+    let refresher = Arc::new(move |_| {
         let fresh = Secret::new(fresh.clone());
         Box::pin(async move { Ok(fresh) }) as _
     });

@@ -29,7 +29,7 @@ async fn rig(production: bool) -> Rig {
     let cause = Cause { purpose: Purpose::Salesforce, workspace: None, account: None, why: "test".into() };
     let access = Secret::new(sim.access_token());
     let fresh = sim.access_token();
-    let refresher = Arc::new(move || {
+    let refresher = Arc::new(move |_| {
         let fresh = Secret::new(fresh.clone());
         Box::pin(async move { Ok(fresh) }) as _
     });

@@ -25,7 +25,7 @@ const GUESSED: f64 = 0.3;
 /// Share of the page that an image covers from which it is a picture of a page.
 const PICTURE: f64 = 0.5;
 
-pub fn read(document: Vec<u8>, out: &mut Out) -> Read {
+pub fn read(document: Vec<u8>, out: &mut Out<'_>) -> Read {
     let pdf = Pdf::new(document).map_err(|error| match error {
         LoadPdfError::Decryption(_) => ExtractError::Encrypted,
         LoadPdfError::Invalid => ExtractError::Damaged,
@@ -38,7 +38,7 @@ pub fn read(document: Vec<u8>, out: &mut Out) -> Read {
     if pages.is_empty() {
         return Err(ExtractError::Damaged.into());
     }
-    Out::total(pages.len())?;
+    out.total(pages.len())?;
     let cache = InterpreterCache::new();
     let (mut letters, mut pictures, mut unsure, mut hidden) = (0, Vec::new(), Vec::new(), 0);
     for (number, page) in (1..).zip(pages.iter()) {

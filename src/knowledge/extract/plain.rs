@@ -12,7 +12,7 @@ use super::{ExtractError, Kind, MOST_PAGES};
 /// Bytes of a page, about.
 const PAGE: usize = 3_000;
 
-pub fn read(kind: Kind, document: &[u8], out: &mut Out) -> Read {
+pub fn read(kind: Kind, document: &[u8], out: &mut Out<'_>) -> Read {
     let text = decoded(document);
     let (title, text) = match kind {
         Kind::Html => html(&text),
@@ -27,7 +27,7 @@ pub fn read(kind: Kind, document: &[u8], out: &mut Out) -> Read {
         let said = format!("This document has {} pages. The limit is {MOST_PAGES}.", pages.len());
         return Err(ExtractError::TooLarge(said).into());
     }
-    Out::total(pages.len())?;
+    out.total(pages.len())?;
     for page in pages {
         out.page(page)?;
     }

@@ -1,7 +1,7 @@
 //! The child: confines itself, reads the document from standard input, writes pages to standard output as it
 //! finds them. Records are a length (four bytes, little endian) and JSON.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Write};
 
 use super::{ExtractError, Kind, LARGEST, MOST_TEXT, Page, Record, confine, pdf, plain};
 
@@ -52,24 +52,25 @@ pub fn main(task: Task) -> io::Result<()> {
     let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || {
         confine::filter()?;
         match task {
-            Task::Extract(kind) => extract(kind),
+            Task::Extract(kind) => extract(kind, io::stdin().lock(), &mut io::stdout().lock()),
             Task::Probe(probe) => attempt(probe),
         }
     })?;
     thread.join().map_err(|_| io::Error::other("the document broke its reader"))?
 }
 
-fn extract(kind: Kind) -> io::Result<()> {
+/// Reads a document of `kind` and writes the records of what it says.
+pub fn extract(kind: Kind, from: impl io::Read, to: &mut dyn Write) -> io::Result<()> {
     let mut document = Vec::new();
-    io::stdin().lock().take(LARGEST + 1).read_to_end(&mut document)?;
-    let mut out = Out { written: 0, text: 0 };
+    from.take(LARGEST + 1).read_to_end(&mut document)?;
+    let mut out = Out { to, written: 0, text: 0 };
     let done = match kind {
         Kind::Pdf => pdf::read(document, &mut out),
         Kind::Html | Kind::Markdown | Kind::Text => plain::read(kind, &document, &mut out),
     };
     match done {
-        Ok((title, warnings)) => tell(&Record::Done { title, warnings }),
-        Err(Stopped::Extract(error)) => tell(&Record::Failed(error)),
+        Ok((title, warnings)) => out.tell(&Record::Done { title, warnings }),
+        Err(Stopped::Extract(error)) => out.tell(&Record::Failed(error)),
         Err(Stopped::Io(error)) => Err(error),
     }
 }
@@ -95,15 +96,16 @@ impl From<io::Error> for Stopped {
 /// Title and warnings of a document that was read to its end.
 pub type Read = Result<(Option<String>, Vec<String>), Stopped>;
 
-/// Standard output, in records.
-pub struct Out {
+/// Where the records go.
+pub struct Out<'a> {
+    to: &'a mut dyn Write,
     written: u32,
     text: usize,
 }
 
-impl Out {
-    pub fn total(pages: usize) -> io::Result<()> {
-        tell(&Record::Total(u32::try_from(pages).unwrap_or(u32::MAX)))
+impl Out<'_> {
+    pub fn total(&mut self, pages: usize) -> io::Result<()> {
+        self.tell(&Record::Total(u32::try_from(pages).unwrap_or(u32::MAX)))
     }
 
     pub fn page(&mut self, text: String) -> Result<(), Stopped> {
@@ -115,17 +117,16 @@ impl Out {
             )
             .into());
         }
-        Ok(tell(&Record::Page(Page { number: self.written, text }))?)
+        Ok(self.tell(&Record::Page(Page { number: self.written, text }))?)
     }
-}
 
-fn tell(record: &Record) -> io::Result<()> {
-    let json = serde_json::to_vec(record)?;
-    let length = u32::try_from(json.len()).map_err(io::Error::other)?;
-    let mut out = io::stdout().lock();
-    out.write_all(&length.to_le_bytes())?;
-    out.write_all(&json)?;
-    out.flush()
+    fn tell(&mut self, record: &Record) -> io::Result<()> {
+        let json = serde_json::to_vec(record)?;
+        let length = u32::try_from(json.len()).map_err(io::Error::other)?;
+        self.to.write_all(&length.to_le_bytes())?;
+        self.to.write_all(&json)?;
+        self.to.flush()
+    }
 }
 
 /// Tries what must not work, and writes how it ended.

@@ -13,7 +13,7 @@ mod oauth;
 mod objects;
 mod rest;
 mod soap;
-mod soql;
+pub mod soql;
 mod state;
 mod tooling;
 

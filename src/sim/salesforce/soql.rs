@@ -7,6 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::state::Row;
 
+/// Conditions of a filter, however they are nested: each may cost a level of the stack.
+const MOST_CONDITIONS: usize = 100;
+
 #[derive(Debug)]
 pub struct Query {
     pub fields: Vec<String>,
@@ -60,6 +63,7 @@ fn tokens(text: &str) -> Result<Vec<String>, String> {
 struct Parser {
     tokens: Vec<String>,
     at: usize,
+    conditions: usize,
 }
 
 impl Parser {
@@ -110,6 +114,10 @@ impl Parser {
     }
 
     fn primary(&mut self) -> Result<Condition, String> {
+        self.conditions += 1;
+        if self.conditions > MOST_CONDITIONS {
+            return Err("the filter has too many conditions".into());
+        }
         if self.word("NOT") {
             return Ok(Condition::Not(Box::new(self.primary()?)));
         }
@@ -152,7 +160,7 @@ impl Parser {
 }
 
 pub fn parse(text: &str) -> Result<Query, String> {
-    let mut p = Parser { tokens: tokens(text)?, at: 0 };
+    let mut p = Parser { tokens: tokens(text)?, at: 0, conditions: 0 };
     p.expect("SELECT")?;
     let mut fields = Vec::new();
     let mut count = false;
@@ -213,7 +221,10 @@ fn compare(a: &Value, b: &Value) -> Ordering {
     } else {
         let text = |v: &Value| v.as_str().map_or_else(|| v.to_string(), str::to_lowercase);
         // Times are written two ways; the first nineteen characters say the same.
-        let time = |t: String| if t.len() > 19 && t.as_bytes()[4] == b'-' { t[..19].to_owned() } else { t };
+        let time = |t: String| match t.get(..19) {
+            Some(start) if t.as_bytes()[4] == b'-' => start.to_owned(),
+            _ => t,
+        };
         time(text(a)).cmp(&time(text(b)))
     }
 }

@@ -18,5 +18,6 @@ pub use client::{
 pub use error::{Fault, ModelError};
 pub use prices::cost;
 pub use request::{Ask, AskError, Cache, Message, Profile, ResultBlock, SystemBlock, Tool, ToolResult};
-pub use stream::Event;
+pub use sse::Decoder;
+pub use stream::{Accumulator, Event};
 pub use usage::{Usage, estimated_tokens};

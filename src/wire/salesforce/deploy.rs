@@ -132,10 +132,15 @@ impl Session {
         if status != 200 {
             return Err(rest::refusal(status, &body));
         }
-        let status: Status =
-            serde_json::from_slice(&body).map_err(|e| SalesforceError::Malformed(e.to_string()))?;
-        Ok(status.deploy_result.into())
+        read_status(&body)
     }
+}
+
+/// The answer to a poll.
+pub fn read_status(body: &[u8]) -> Result<DeployResult, SalesforceError> {
+    let status: Status =
+        serde_json::from_slice(body).map_err(|e| SalesforceError::Malformed(e.to_string()))?;
+    Ok(status.deploy_result.into())
 }
 
 fn path(rest: &str) -> String {

@@ -14,9 +14,10 @@ use super::SalesforceError;
 use crate::egress::{Cause, EgressError, Gate, Request, Response};
 use crate::seal::Secret;
 
-/// Gets a new access token. It must have stored a rotated refresh token before it answers.
-pub type Refresher =
-    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Secret, SalesforceError>> + Send>> + Send + Sync>;
+/// Gets a new access token for one that has ended. It must have stored a rotated refresh token before it answers.
+pub type Refresher = Arc<
+    dyn Fn(Secret) -> Pin<Box<dyn Future<Output = Result<Secret, SalesforceError>> + Send>> + Send + Sync,
+>;
 
 /// A signed-in org. Shared by reference; all its calls use one token.
 pub struct Session {
@@ -90,7 +91,7 @@ impl Session {
     async fn fresh(&self, ended: &Secret) -> Result<Secret, SalesforceError> {
         let mut token = self.token.lock().await;
         if *token == *ended {
-            *token = (self.refresh)().await?;
+            *token = (self.refresh)(ended.clone()).await?;
         }
         Ok(token.clone())
     }

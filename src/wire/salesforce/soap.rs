@@ -64,31 +64,7 @@ impl Session {
             escape(id)
         );
         let answer = self.soap(&body).await?;
-        let document = parse(&answer)?;
-        let root = document.root_element();
-        let result =
-            find(root, "result").ok_or_else(|| SalesforceError::Malformed("no retrieve result".into()))?;
-        if child_text(result, "done") != "true" {
-            return Ok(None);
-        }
-        if child_text(result, "errorStatusCode") == "LIMIT_EXCEEDED" {
-            return Err(SalesforceError::TooManyFiles);
-        }
-        if child_text(result, "success") != "true" {
-            return Err(SalesforceError::Refused(format!(
-                "the retrieve failed: {}",
-                text(result, "errorMessage")
-            )));
-        }
-        let of = |name: &'static str| result.children().filter(move |n| n.tag_name().name() == name);
-        let zip = STANDARD
-            .decode(child_text(result, "zipFile").split_whitespace().collect::<String>())
-            .map_err(|_| SalesforceError::Malformed("the retrieved zip is not base64".into()))?;
-        Ok(Some(Retrieved {
-            files: of("fileProperties").map(properties).collect(),
-            messages: of("messages").map(|m| child_text(m, "problem")).collect(),
-            zip,
-        }))
+        read_retrieved(&answer)
     }
 
     async fn soap(&self, body: &str) -> Result<String, SalesforceError> {
@@ -116,6 +92,35 @@ impl Session {
             _ => SalesforceError::Refused(message),
         })
     }
+}
+
+/// The answer to a poll: the result, or `None` while the retrieve goes on.
+pub fn read_retrieved(answer: &str) -> Result<Option<Retrieved>, SalesforceError> {
+    let document = parse(answer)?;
+    let root = document.root_element();
+    let result =
+        find(root, "result").ok_or_else(|| SalesforceError::Malformed("no retrieve result".into()))?;
+    if child_text(result, "done") != "true" {
+        return Ok(None);
+    }
+    if child_text(result, "errorStatusCode") == "LIMIT_EXCEEDED" {
+        return Err(SalesforceError::TooManyFiles);
+    }
+    if child_text(result, "success") != "true" {
+        return Err(SalesforceError::Refused(format!(
+            "the retrieve failed: {}",
+            text(result, "errorMessage")
+        )));
+    }
+    let of = |name: &'static str| result.children().filter(move |n| n.tag_name().name() == name);
+    let zip = STANDARD
+        .decode(child_text(result, "zipFile").split_whitespace().collect::<String>())
+        .map_err(|_| SalesforceError::Malformed("the retrieved zip is not base64".into()))?;
+    Ok(Some(Retrieved {
+        files: of("fileProperties").map(properties).collect(),
+        messages: of("messages").map(|m| child_text(m, "problem")).collect(),
+        zip,
+    }))
 }
 
 fn properties(node: Node<'_, '_>) -> FileProperties {
