@@ -57,6 +57,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/admin/model", Operator),
     route("POST", "/admin/model", Operator),
     route("POST", "/admin/model/remove", Operator),
+    route("GET", "/admin/policy", Operator),
+    route("POST", "/admin/policy", Operator),
     route("POST", "/api/v1/change-sets", Token),
     route("GET", "/api/v1/change-sets/{change_set}", Token),
     route("POST", "/api/v1/change-sets/{change_set}/cancel", Token),

@@ -83,6 +83,21 @@ impl Control {
         })
     }
 
+    /// A change of several acts, each of which adds its line with [`Control::note`]; runs on a blocking thread.
+    pub async fn acts<T, E>(
+        &self,
+        change: impl FnOnce(&mut ControlTx) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || this.0.file.write(change))
+            .await
+            .unwrap_or_else(|e| Err(StoreError::Io(std::io::Error::other(e)).into()))
+    }
+
     /// One more audit line in a change that does several acts at once.
     pub fn note(&self, tx: &mut ControlTx, note: Note) -> Result<(), StoreError> {
         let Note { actor, action, target, workspace, request } = note;

@@ -68,6 +68,8 @@ macro_rules! actions {
 
 actions! {
     AccountChanged "account.changed"
+    AccountResumed "account.resumed"
+    AccountSuspended "account.suspended"
     ChangeSetDiscarded "change_set.discarded"
     ChangeSetEdited "change_set.edited"
     ChangeSetProposed "change_set.proposed"

@@ -241,8 +241,16 @@ impl From<IdentityError> for Problem {
                 "Nothing was changed: a workspace keeps at least one owner. Make somebody else an owner first."
                     .into(),
             ),
+            IdentityError::LastOperator => {
+                Self::Conflict("This is the last operator who can sign in. Nothing was changed.".into())
+            }
+            IdentityError::NoSuchAccount | IdentityError::NoSuchInvitation | IdentityError::NotMember => {
+                Self::NotFound
+            }
             IdentityError::NotAnOwner => Self::Forbidden(Role::Owner),
-            IdentityError::NotMember => Self::NotFound,
+            IdentityError::OtherAddress => {
+                Self::Conflict("The invitation is for another e-mail address. It was not used up.".into())
+            }
             IdentityError::NotSignedIn => Self::SignIn,
             IdentityError::Store(store) => store.into(),
             IdentityError::TooMany(seconds) => Self::TooMany(seconds),
