@@ -43,7 +43,7 @@ const fn route(method: &'static str, path: &'static str, access: Access) -> Rout
     Route { method, path, access }
 }
 
-use crate::identity::Role::{Admin, Member, Viewer as Reader};
+use crate::identity::Role::{Admin, Member, Owner, Viewer as Reader};
 use Access::{Account, Anybody, Operator, Role, Setup, Token};
 
 /// Every route of the product.
@@ -88,6 +88,10 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/ca.pem", Anybody),
     route("GET", "/demo/{key}", Anybody),
     route("GET", "/healthz", Anybody),
+    route("GET", "/invite/{token}", Anybody),
+    route("POST", "/invite/{token}", Anybody),
+    route("POST", "/invite/{token}/join", Account),
+    route("POST", "/invite/{token}/switch", Account),
     route("GET", "/oauth/salesforce/callback", Account),
     route("GET", "/readyz", Anybody),
     route("GET", "/setup", Setup),
@@ -128,7 +132,16 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/w/{workspace}/knowledge/{document}/delete", Role(Member)),
     route("POST", "/w/{workspace}/knowledge/{document}/delete", Role(Member)),
     route("POST", "/w/{workspace}/knowledge/{document}/retry", Role(Member)),
+    route("GET", "/w/{workspace}/leave", Role(Reader)),
+    route("POST", "/w/{workspace}/leave", Role(Reader)),
     route("GET", "/w/{workspace}/live", Role(Reader)),
+    route("GET", "/w/{workspace}/members", Role(Admin)),
+    route("POST", "/w/{workspace}/members/invitations/{invitation}/again", Role(Admin)),
+    route("POST", "/w/{workspace}/members/invitations/{invitation}/withdraw", Role(Admin)),
+    route("POST", "/w/{workspace}/members/invite", Role(Admin)),
+    route("POST", "/w/{workspace}/members/roles", Role(Admin)),
+    route("GET", "/w/{workspace}/members/{account}/remove", Role(Admin)),
+    route("POST", "/w/{workspace}/members/{account}/remove", Role(Admin)),
     route("GET", "/w/{workspace}/o/{org}", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}/connection", Role(Reader)),
     route("POST", "/w/{workspace}/o/{org}/deploy-policy", Role(Admin)),
@@ -155,10 +168,16 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/w/{workspace}/orgs/connect", Role(Admin)),
     route("POST", "/w/{workspace}/orgs/connect", Role(Admin)),
     route("POST", "/w/{workspace}/orgs/connect/auth-url", Role(Admin)),
+    route("GET", "/w/{workspace}/settings", Role(Admin)),
+    route("POST", "/w/{workspace}/settings", Role(Admin)),
     route("GET", "/w/{workspace}/tokens", Role(Reader)),
     route("POST", "/w/{workspace}/tokens", Role(Reader)),
     route("POST", "/w/{workspace}/tokens/{token}/revoke", Role(Reader)),
+    route("GET", "/w/{workspace}/transfer", Role(Owner)),
+    route("POST", "/w/{workspace}/transfer", Role(Owner)),
     route("GET", "/workspaces", Account),
+    route("GET", "/workspaces/new", Account),
+    route("POST", "/workspaces/new", Account),
 ];
 
 /// Mounts every feature.
@@ -239,6 +258,7 @@ pub fn navigation(ws: &Viewer, current: &str) -> Result<Navigation, Problem> {
     main.push(item("knowledge", "Knowledge", "library"));
     let mut foot = vec![item("orgs", "Orgs", "cloud")];
     if ws.role() >= Admin {
+        foot.push(item("members", "Members", "users"));
         foot.push(item("audit", "Audit log", "scroll-text"));
     }
     foot.push(item("tokens", "API tokens", "key-round"));

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::IdentityError;
+use super::accounts::{ACCOUNTS, Account};
 use super::control::{Control, ControlTx};
 use super::settings::{Quota, SETTINGS};
 use crate::ids::{AccountId, WorkspaceId};
@@ -30,6 +31,24 @@ pub enum Role {
 }
 
 impl Role {
+    /// From the least.
+    pub const ALL: [Self; 4] = [Self::Viewer, Self::Member, Self::Admin, Self::Owner];
+
+    /// The role of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+
+    /// Its name as people read it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Viewer => "Viewer",
+            Self::Member => "Member",
+            Self::Admin => "Admin",
+            Self::Owner => "Owner",
+        }
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
@@ -186,6 +205,17 @@ impl Control {
     pub fn members_of(&self, workspace: WorkspaceId) -> Result<Vec<(AccountId, Role)>, StoreError> {
         let rows = self.read()?.scan(&MEMBERS).under(&workspace).rows()?;
         Ok(rows.into_iter().map(|((_, account), role)| (account, role)).collect())
+    }
+
+    /// The members of a workspace with their accounts, by name.
+    pub fn people_of(&self, workspace: WorkspaceId) -> Result<Vec<(AccountId, Account, Role)>, StoreError> {
+        let read = self.read()?;
+        let mut found = Vec::new();
+        for ((_, id), role) in read.scan(&MEMBERS).under(&workspace).rows()? {
+            found.extend(read.get(&ACCOUNTS, &id)?.map(|account| (id, account, role)));
+        }
+        found.sort_by_key(|(_, account, _)| account.name.to_lowercase());
+        Ok(found)
     }
 
     pub fn role_in(&self, account: AccountId, workspace: WorkspaceId) -> Result<Option<Role>, StoreError> {
