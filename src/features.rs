@@ -12,7 +12,7 @@ use crate::orgs::{self, Orgs};
 use crate::web::Problem;
 use crate::web::page::{NavItem, NavOrg, Navigation};
 use crate::workspace::Viewer;
-use crate::{admin, api, audit, demo, deployments, health, insights, people};
+use crate::{access, admin, api, audit, demo, deployments, health, insights, people};
 
 /// Who may call a route: the least role, or less than a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,13 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/v1/documents/{document}", Token),
     route("DELETE", "/api/v1/documents/{document}", Token),
     route("GET", "/api/v1/documents/{document}/content", Token),
+    route("GET", "/api/v1/invitations", Token),
+    route("POST", "/api/v1/invitations", Token),
+    route("DELETE", "/api/v1/invitations/{invitation}", Token),
     route("GET", "/api/v1/me", Token),
+    route("GET", "/api/v1/members", Token),
+    route("DELETE", "/api/v1/members/{account}", Token),
+    route("POST", "/api/v1/members/{account}/role", Token),
     route("GET", "/api/v1/orgs", Token),
     route("GET", "/api/v1/orgs/{org}/components", Token),
     route("GET", "/api/v1/orgs/{org}/findings", Token),
@@ -136,6 +142,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/w/{workspace}/leave", Role(Reader)),
     route("GET", "/w/{workspace}/live", Role(Reader)),
     route("GET", "/w/{workspace}/members", Role(Admin)),
+    route("GET", "/w/{workspace}/members/access", Role(Admin)),
     route("POST", "/w/{workspace}/members/invitations/{invitation}/again", Role(Admin)),
     route("POST", "/w/{workspace}/members/invitations/{invitation}/withdraw", Role(Admin)),
     route("POST", "/w/{workspace}/members/invite", Role(Admin)),
@@ -190,6 +197,7 @@ pub fn mount(config: &mut web::ServiceConfig) {
     api::routes(config);
     demo::routes(config);
     orgs::routes(config);
+    access::routes(config);
     insights::routes(config);
     knowledge::routes(config);
     chat::routes(config);

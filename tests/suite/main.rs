@@ -32,6 +32,7 @@ mod kill;
 mod knowledge;
 mod mail;
 mod members;
+mod members_api;
 mod old_data;
 mod orgs;
 mod power_loss;
