@@ -80,7 +80,7 @@ impl Control {
         role: Role,
         addresses: Vec<Email>,
     ) -> Result<Vec<Result<Issued, NotInvited>>, IdentityError> {
-        self.may_manage(tx, by, workspace, role)?;
+        Self::may_manage(tx, by, workspace, role)?;
         self.forget_ended(tx, workspace)?;
         let now = self.clock().now();
         let kept = tx.scan(&INVITATIONS).under(&workspace).rows()?;
@@ -126,7 +126,7 @@ impl Control {
         id: InvitationId,
     ) -> Result<Issued, IdentityError> {
         let row = tx.get(&INVITATIONS, &(workspace, id))?.ok_or(IdentityError::NoSuchInvitation)?;
-        self.may_manage(tx, by, workspace, row.role)?;
+        Self::may_manage(tx, by, workspace, row.role)?;
         let since = self.clock().now().duration_since(row.sent);
         if since < AGAIN_AFTER {
             let wait = AGAIN_AFTER.saturating_sub(since).as_secs().max(1);
@@ -163,7 +163,7 @@ impl Control {
         id: InvitationId,
     ) -> Result<Invitation, IdentityError> {
         let row = tx.get(&INVITATIONS, &(workspace, id))?.ok_or(IdentityError::NoSuchInvitation)?;
-        self.may_manage(tx, by, workspace, row.role)?;
+        Self::may_manage(tx, by, workspace, row.role)?;
         drop_invitation(tx, workspace, id, &row)?;
         Ok(row)
     }
@@ -171,7 +171,6 @@ impl Control {
     /// Withdraws every invitation of a workspace that an account sent and may send no more: those above `highest`,
     /// or all. Who is removed can't come back by a link that they kept.
     pub(super) fn withdraw_invitations_by(
-        &self,
         tx: &mut ControlTx,
         account: AccountId,
         workspace: WorkspaceId,
