@@ -80,10 +80,16 @@ ids! {
     DeploymentId
     /// An uploaded knowledge file.
     DocumentId
+    /// A seat offered to an e-mail address (not its link).
+    InvitationId
     /// A background job.
     JobId
+    /// A mail in the outbox.
+    MailId
     /// One side of a turn.
     MessageId
+    /// Something a person is told.
+    NoticeId
     /// A connected Salesforce organisation.
     OrgId
     /// One HTTP request, for logs, problems and the audit log.

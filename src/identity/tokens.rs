@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::IdentityError;
 use super::accounts::{ACCOUNTS, AccountState};
-use super::control::{Control, Note};
+use super::control::{Control, ControlTx, Note};
 use super::memberships::MEMBERSHIPS;
 use super::sessions::SignedIn;
 use crate::ids::{AccountId, ApiTokenId, WorkspaceId};
@@ -146,6 +146,22 @@ impl Control {
             let rows = read.scan(&TOKENS).under(&(account, workspace)).reverse().rows()?;
             Ok(rows.into_iter().map(|((.., id), token)| (id, token)).collect())
         })
+    }
+
+    /// Ends every token of a membership, inside the change that ends or lowers it.
+    pub(super) fn revoke_tokens(
+        &self,
+        tx: &mut ControlTx,
+        account: AccountId,
+        workspace: WorkspaceId,
+    ) -> Result<(), StoreError> {
+        let now = self.clock().now();
+        for (key, token) in tx.scan(&TOKENS).under(&(account, workspace)).rows()? {
+            if token.revoked.is_none() {
+                tx.put(&TOKENS, &key, &ApiToken { revoked: Some(now), ..token })?;
+            }
+        }
+        Ok(())
     }
 
     /// Moves the tokens of data that was made before [`TOKENS`] was kept.
