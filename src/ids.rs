@@ -85,6 +85,8 @@ ids! {
     MessageId
     /// A connected Salesforce organisation.
     OrgId
+    /// A passkey of an account (not its credential id).
+    PasskeyId
     /// One HTTP request, for logs, problems and the audit log.
     RequestId
     /// A signed-in browser session (not its cookie).

@@ -2,8 +2,10 @@
 //! workspace door asks for. Pages for all of this live in `people`.
 
 pub mod accounts;
+pub mod ceremonies;
 pub mod control;
 pub mod memberships;
+pub mod passkeys;
 pub mod password;
 pub mod sessions;
 pub mod settings;

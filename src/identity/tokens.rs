@@ -19,8 +19,7 @@ use crate::store::{Read, StoreError, Table};
 pub const TOKENS: Table<[u8; 32], ApiToken> = Table::new("api_tokens", 1);
 
 /// The same by whose they are, so that nobody's list reads another's.
-pub const TOKENS_OF: Table<(AccountId, WorkspaceId, ApiTokenId), [u8; 32]> =
-    Table::new("api_tokens_of", 1);
+pub const TOKENS_OF: Table<(AccountId, WorkspaceId, ApiTokenId), [u8; 32]> = Table::new("api_tokens_of", 1);
 
 const PREFIX: &str = "vyn_";
 
