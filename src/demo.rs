@@ -133,7 +133,7 @@ pub async fn add_documents(web: &Web, ready: &Ready) -> Result<(), Problem> {
     let ws = web.door.for_demo(ready.workspace, ready.account)?;
     for (name, content) in documents::ALL {
         let body = futures_util::stream::iter([Ok(Bytes::from_static(content))]);
-        knowledge::add(&ws, name, None, body).await?;
+        knowledge::add(&ws, web.control.quota(ready.workspace)?, name, None, body).await?;
     }
     Ok(())
 }

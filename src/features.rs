@@ -12,7 +12,7 @@ use crate::orgs::{self, Orgs};
 use crate::web::Problem;
 use crate::web::page::{NavItem, NavOrg, Navigation};
 use crate::workspace::Viewer;
-use crate::{admin, api, audit, demo, deployments, health, insights, people};
+use crate::{access, admin, api, audit, demo, deployments, health, insights, people};
 
 /// Who may call a route: the least role, or less than a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ const fn route(method: &'static str, path: &'static str, access: Access) -> Rout
     Route { method, path, access }
 }
 
-use crate::identity::Role::{Admin, Member, Viewer as Reader};
+use crate::identity::Role::{Admin, Member, Owner, Viewer as Reader};
 use Access::{Account, Anybody, Operator, Role, Setup, Token};
 
 /// Every route of the product.
@@ -57,6 +57,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/admin/model", Operator),
     route("POST", "/admin/model", Operator),
     route("POST", "/admin/model/remove", Operator),
+    route("GET", "/admin/policy", Operator),
+    route("POST", "/admin/policy", Operator),
     route("POST", "/api/v1/change-sets", Token),
     route("GET", "/api/v1/change-sets/{change_set}", Token),
     route("POST", "/api/v1/change-sets/{change_set}/cancel", Token),
@@ -75,7 +77,13 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/v1/documents/{document}", Token),
     route("DELETE", "/api/v1/documents/{document}", Token),
     route("GET", "/api/v1/documents/{document}/content", Token),
+    route("GET", "/api/v1/invitations", Token),
+    route("POST", "/api/v1/invitations", Token),
+    route("DELETE", "/api/v1/invitations/{invitation}", Token),
     route("GET", "/api/v1/me", Token),
+    route("GET", "/api/v1/members", Token),
+    route("DELETE", "/api/v1/members/{account}", Token),
+    route("POST", "/api/v1/members/{account}/role", Token),
     route("GET", "/api/v1/orgs", Token),
     route("GET", "/api/v1/orgs/{org}/components", Token),
     route("GET", "/api/v1/orgs/{org}/findings", Token),
@@ -86,6 +94,10 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/ca.pem", Anybody),
     route("GET", "/demo/{key}", Anybody),
     route("GET", "/healthz", Anybody),
+    route("GET", "/invite/{token}", Anybody),
+    route("POST", "/invite/{token}", Anybody),
+    route("POST", "/invite/{token}/join", Account),
+    route("POST", "/invite/{token}/switch", Account),
     route("GET", "/oauth/salesforce/callback", Account),
     route("GET", "/readyz", Anybody),
     route("GET", "/setup", Setup),
@@ -126,7 +138,17 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/w/{workspace}/knowledge/{document}/delete", Role(Member)),
     route("POST", "/w/{workspace}/knowledge/{document}/delete", Role(Member)),
     route("POST", "/w/{workspace}/knowledge/{document}/retry", Role(Member)),
+    route("GET", "/w/{workspace}/leave", Role(Reader)),
+    route("POST", "/w/{workspace}/leave", Role(Reader)),
     route("GET", "/w/{workspace}/live", Role(Reader)),
+    route("GET", "/w/{workspace}/members", Role(Admin)),
+    route("GET", "/w/{workspace}/members/access", Role(Admin)),
+    route("POST", "/w/{workspace}/members/invitations/{invitation}/again", Role(Admin)),
+    route("POST", "/w/{workspace}/members/invitations/{invitation}/withdraw", Role(Admin)),
+    route("POST", "/w/{workspace}/members/invite", Role(Admin)),
+    route("POST", "/w/{workspace}/members/roles", Role(Admin)),
+    route("GET", "/w/{workspace}/members/{account}/remove", Role(Admin)),
+    route("POST", "/w/{workspace}/members/{account}/remove", Role(Admin)),
     route("GET", "/w/{workspace}/o/{org}", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}/connection", Role(Reader)),
     route("POST", "/w/{workspace}/o/{org}/deploy-policy", Role(Admin)),
@@ -153,10 +175,16 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/w/{workspace}/orgs/connect", Role(Admin)),
     route("POST", "/w/{workspace}/orgs/connect", Role(Admin)),
     route("POST", "/w/{workspace}/orgs/connect/auth-url", Role(Admin)),
+    route("GET", "/w/{workspace}/settings", Role(Admin)),
+    route("POST", "/w/{workspace}/settings", Role(Admin)),
     route("GET", "/w/{workspace}/tokens", Role(Reader)),
     route("POST", "/w/{workspace}/tokens", Role(Reader)),
     route("POST", "/w/{workspace}/tokens/{token}/revoke", Role(Reader)),
+    route("GET", "/w/{workspace}/transfer", Role(Owner)),
+    route("POST", "/w/{workspace}/transfer", Role(Owner)),
     route("GET", "/workspaces", Account),
+    route("GET", "/workspaces/new", Account),
+    route("POST", "/workspaces/new", Account),
 ];
 
 /// Mounts every feature.
@@ -169,6 +197,7 @@ pub fn mount(config: &mut web::ServiceConfig) {
     api::routes(config);
     demo::routes(config);
     orgs::routes(config);
+    access::routes(config);
     insights::routes(config);
     knowledge::routes(config);
     chat::routes(config);
@@ -237,6 +266,7 @@ pub fn navigation(ws: &Viewer, current: &str) -> Result<Navigation, Problem> {
     main.push(item("knowledge", "Knowledge", "library"));
     let mut foot = vec![item("orgs", "Orgs", "cloud")];
     if ws.role() >= Admin {
+        foot.push(item("members", "Members", "users"));
         foot.push(item("audit", "Audit log", "scroll-text"));
     }
     foot.push(item("tokens", "API tokens", "key-round"));

@@ -79,6 +79,8 @@ ids! {
     DeploymentId
     /// An uploaded knowledge file.
     DocumentId
+    /// A seat offered to an e-mail address (not its link).
+    InvitationId
     /// A background job.
     JobId
     /// One side of a turn.

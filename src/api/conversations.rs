@@ -18,6 +18,8 @@ use crate::identity::Scope;
 use crate::ids::{ConversationId, MessageId, OrgId, TurnId};
 use crate::orgs::records::ORGS;
 use crate::store::Read as _;
+use crate::web::access::Standing;
+use crate::web::live::while_standing;
 use crate::web::{Me, Problem};
 use crate::workspace::Member;
 
@@ -62,6 +64,7 @@ async fn ask(
     chat: web::Data<Chat>,
     me: Me,
     ws: Member,
+    standing: Standing,
     id: web::Path<ConversationId>,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
@@ -84,9 +87,12 @@ async fn ask(
     if accepts.contains("text/event-stream") {
         let begun = json!({ "turn": asked.turn, "message": asked.answer });
         Once::answer(once, &ws, StatusCode::OK, begun).await?;
-        return Ok(streamed(told, 0));
+        return Ok(streamed(standing, told, 0));
     }
     while told.next().await.is_some() {}
+    if !standing.holds() {
+        return Err(Problem::SignIn);
+    }
     let row = ws.read()?.get(&MESSAGES, &(*id, asked.answer))?.ok_or(Problem::NotFound)?;
     Once::answer(once, &ws, StatusCode::OK, shown(asked.answer, &row)).await
 }
@@ -115,13 +121,14 @@ async fn events(
     chat: web::Data<Chat>,
     me: Me,
     ws: Member,
+    standing: Standing,
     path: web::Path<(ConversationId, TurnId)>,
 ) -> Result<HttpResponse, Problem> {
     needs(&me, Scope::Read)?;
     let last =
         request.headers().get("last-event-id").and_then(|v| v.to_str().ok()?.parse().ok()).unwrap_or(0);
     let (_, told) = chat.attach(&ws, path.0, path.1)?;
-    Ok(streamed(told, last))
+    Ok(streamed(standing, told, last))
 }
 
 async fn stop(
@@ -146,7 +153,7 @@ async fn delete(
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn streamed(told: BoxStream<'static, Option<Numbered>>, last: u64) -> HttpResponse {
+fn streamed(standing: Standing, told: BoxStream<'static, Option<Numbered>>, last: u64) -> HttpResponse {
     let bytes = told.map(move |event| {
         let text = match event {
             Some(event) if event.id <= last => String::new(),
@@ -158,7 +165,7 @@ fn streamed(told: BoxStream<'static, Option<Numbered>>, last: u64) -> HttpRespon
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store"))
-        .streaming(bytes)
+        .streaming(while_standing(standing, bytes))
 }
 
 fn shown(id: MessageId, row: &Message) -> Value {

@@ -11,7 +11,7 @@ use crate::ids::DocumentId;
 use crate::knowledge::records::{DOCUMENTS, Document, Status};
 use crate::knowledge::{Added, Knowledge, add, delete, file_of, send};
 use crate::store::Read as _;
-use crate::web::{Me, Problem};
+use crate::web::{Me, Problem, Web};
 use crate::workspace::{Member, Viewer};
 
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -64,6 +64,7 @@ async fn list(me: Me, ws: Viewer, page: web::Query<Page>) -> Result<HttpResponse
 
 /// One `file`, and before it, if at all, a `collection`.
 async fn upload(
+    web: web::Data<Web>,
     me: Me,
     ws: Member,
     request: HttpRequest,
@@ -83,7 +84,9 @@ async fn upload(
             "file" => {
                 let name =
                     field.content_disposition().and_then(|d| d.get_filename()).unwrap_or_default().to_owned();
-                let added = add(&ws, &name, collection, file_of::body(&mut field)).await?;
+                let added =
+                    add(&ws, web.control.quota(ws.id())?, &name, collection, file_of::body(&mut field))
+                        .await?;
                 let id = match added {
                     Added::New(id) => id,
                     // The same file under an idempotency key is the same request.

@@ -76,13 +76,33 @@ impl Control {
         note: Note,
         change: impl FnOnce(&mut ControlTx) -> Result<T, E>,
     ) -> Result<T, E> {
-        let at = self.0.clock.now();
         self.0.file.write(|tx| {
             let value = change(tx)?;
-            let Note { actor, action, target, workspace, request } = note;
-            audit::append(tx, &self.0.audit, Entry { at, actor, action, target, workspace, request })?;
+            self.note(tx, note)?;
             Ok(value)
         })
+    }
+
+    /// A change of several acts, each of which adds its line with [`Control::note`]; runs on a blocking thread.
+    pub async fn acts<T, E>(
+        &self,
+        change: impl FnOnce(&mut ControlTx) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || this.0.file.write(change))
+            .await
+            .unwrap_or_else(|e| Err(StoreError::Io(std::io::Error::other(e)).into()))
+    }
+
+    /// One more audit line in a change that does several acts at once.
+    pub fn note(&self, tx: &mut ControlTx, note: Note) -> Result<(), StoreError> {
+        let Note { actor, action, target, workspace, request } = note;
+        let at = self.0.clock.now();
+        audit::append(tx, &self.0.audit, Entry { at, actor, action, target, workspace, request }).map(|_| ())
     }
 
     /// Updates that are no act of anybody (when a session was last seen): no audit line.

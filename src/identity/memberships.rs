@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::IdentityError;
+use super::accounts::{ACCOUNTS, Account};
 use super::control::{Control, ControlTx};
+use super::settings::{Quota, SETTINGS};
 use crate::ids::{AccountId, WorkspaceId};
 use crate::store::{Read, StoreError, Table};
 
@@ -14,6 +16,9 @@ pub const SLUGS: Table<String, WorkspaceId> = Table::new("slugs", 1);
 pub const MEMBERSHIPS: Table<(AccountId, WorkspaceId), Membership> = Table::new("memberships", 1);
 /// The same, the other way round.
 pub const MEMBERS: Table<(WorkspaceId, AccountId), Role> = Table::new("members", 1);
+
+/// When a member was last in a workspace.
+pub const VISITS: Table<(AccountId, WorkspaceId), Timestamp> = Table::new("visits", 1);
 
 /// What a member may do; each role may do what the one before it may (PRODUCT, "Roles").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -26,6 +31,24 @@ pub enum Role {
 }
 
 impl Role {
+    /// From the least.
+    pub const ALL: [Self; 4] = [Self::Viewer, Self::Member, Self::Admin, Self::Owner];
+
+    /// The role of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+
+    /// Its name as people read it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Viewer => "Viewer",
+            Self::Member => "Member",
+            Self::Admin => "Admin",
+            Self::Owner => "Owner",
+        }
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
@@ -49,6 +72,9 @@ pub struct WorkspaceRow {
     pub name: String,
     pub state: WorkspaceState,
     pub created: Timestamp,
+    /// Its own limits, where the operator gave it others than everybody's.
+    #[serde(default)]
+    pub quota: Option<Quota>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,15 +96,9 @@ impl Control {
         owner: AccountId,
     ) -> Result<WorkspaceRow, IdentityError> {
         let name = super::accounts::display_name(name)?;
-        let base = slug_of(&name);
-        let mut slug = base.clone();
-        for n in 2..10_000u32 {
-            if !tx.has(&SLUGS, &slug)? {
-                break;
-            }
-            slug = format!("{base}-{n}");
-        }
-        let row = WorkspaceRow { slug, name, state: WorkspaceState::Active, created: self.clock().now() };
+        let slug = free_slug(tx, id, &name)?;
+        let created = self.clock().now();
+        let row = WorkspaceRow { slug, name, state: WorkspaceState::Active, created, quota: None };
         tx.put(&SLUGS, &row.slug, &id)?;
         tx.put(&WORKSPACES, &id, &row)?;
         self.put_member(tx, id, owner, Role::Owner)?;
@@ -94,6 +114,76 @@ impl Control {
     ) -> Result<(), StoreError> {
         tx.put(&MEMBERSHIPS, &(account, workspace), &Membership { role, joined: self.clock().now() })?;
         tx.put(&MEMBERS, &(workspace, account), &role)
+    }
+
+    /// Ends a membership inside a change: its tokens and the invitations it sent end with it, open streams within a
+    /// second. The last owner stays. Answers the role that was.
+    pub fn remove_member(
+        &self,
+        tx: &mut ControlTx,
+        workspace: WorkspaceId,
+        account: AccountId,
+    ) -> Result<Role, IdentityError> {
+        let role = self.leaves_an_owner(tx, workspace, account)?;
+        tx.remove(&MEMBERSHIPS, &(account, workspace))?;
+        tx.remove(&MEMBERS, &(workspace, account))?;
+        tx.remove(&VISITS, &(account, workspace))?;
+        self.revoke_tokens(tx, account, workspace)?;
+        self.withdraw_invitations_by(tx, account, workspace, None)?;
+        Ok(role)
+    }
+
+    /// Gives a member another role inside a change. The last owner stays one; a lower role ends the tokens of the
+    /// membership and the invitations it could not send now. Answers the role that was.
+    pub fn change_role(
+        &self,
+        tx: &mut ControlTx,
+        workspace: WorkspaceId,
+        account: AccountId,
+        role: Role,
+    ) -> Result<Role, IdentityError> {
+        let membership = tx.get(&MEMBERSHIPS, &(account, workspace))?.ok_or(IdentityError::NotMember)?;
+        let before = membership.role;
+        if role < before {
+            self.leaves_an_owner(tx, workspace, account)?;
+            self.revoke_tokens(tx, account, workspace)?;
+            let invites = (role >= Role::Admin).then_some(role);
+            self.withdraw_invitations_by(tx, account, workspace, invites)?;
+        }
+        tx.put(&MEMBERSHIPS, &(account, workspace), &Membership { role, ..membership })?;
+        tx.put(&MEMBERS, &(workspace, account), &role)?;
+        Ok(before)
+    }
+
+    /// Refuses what `by` may not do to a member: only owners change owners or make one, and below admin nobody
+    /// changes anybody. Asked inside the change, so that two at once can't both be right.
+    pub fn may_manage(
+        &self,
+        tx: &ControlTx,
+        by: AccountId,
+        workspace: WorkspaceId,
+        touched: Role,
+    ) -> Result<(), IdentityError> {
+        match tx.get(&MEMBERSHIPS, &(by, workspace))?.map(|m| m.role) {
+            Some(Role::Owner) => Ok(()),
+            Some(Role::Admin) if touched < Role::Owner => Ok(()),
+            Some(Role::Admin) => Err(IdentityError::NotAnOwner),
+            _ => Err(IdentityError::NotMember),
+        }
+    }
+
+    /// The role of a member without whom, or with less of whom, an owner would still be left.
+    fn leaves_an_owner(
+        &self,
+        tx: &ControlTx,
+        workspace: WorkspaceId,
+        account: AccountId,
+    ) -> Result<Role, IdentityError> {
+        let members = tx.scan(&MEMBERS).under(&workspace).rows()?;
+        let role = members.iter().find(|((_, id), _)| *id == account).map(|(_, role)| *role);
+        let role = role.ok_or(IdentityError::NotMember)?;
+        let another = members.iter().any(|((_, id), role)| *id != account && *role == Role::Owner);
+        if role == Role::Owner && !another { Err(IdentityError::LastOwner) } else { Ok(role) }
     }
 
     /// The workspaces of an account, oldest first.
@@ -117,6 +207,17 @@ impl Control {
         Ok(rows.into_iter().map(|((_, account), role)| (account, role)).collect())
     }
 
+    /// The members of a workspace with their accounts, by name.
+    pub fn people_of(&self, workspace: WorkspaceId) -> Result<Vec<(AccountId, Account, Role)>, StoreError> {
+        let read = self.read()?;
+        let mut found = Vec::new();
+        for ((_, id), role) in read.scan(&MEMBERS).under(&workspace).rows()? {
+            found.extend(read.get(&ACCOUNTS, &id)?.map(|account| (id, account, role)));
+        }
+        found.sort_by_key(|(_, account, _)| account.name.to_lowercase());
+        Ok(found)
+    }
+
     pub fn role_in(&self, account: AccountId, workspace: WorkspaceId) -> Result<Option<Role>, StoreError> {
         Ok(self.read()?.get(&MEMBERSHIPS, &(account, workspace))?.map(|m| m.role))
     }
@@ -131,10 +232,82 @@ impl Control {
         Ok(read.get(&WORKSPACES, &id)?.filter(|row| row.slug == slug).map(|row| (id, row)))
     }
 
+    /// The limits that hold for a workspace.
+    pub fn quota(&self, workspace: WorkspaceId) -> Result<Quota, StoreError> {
+        let read = self.read()?;
+        let own = read.get(&WORKSPACES, &workspace)?.and_then(|row| row.quota);
+        Ok(match own {
+            Some(quota) => quota,
+            None => read.get(&SETTINGS, &0)?.unwrap_or_default().quota,
+        })
+    }
+
+    /// How many more members the workspace's limit allows, inside the change that adds one.
+    pub fn member_quota_left(tx: &ControlTx, workspace: WorkspaceId) -> Result<usize, StoreError> {
+        let own = tx.get(&WORKSPACES, &workspace)?.and_then(|row| row.quota);
+        let quota = match own {
+            Some(quota) => quota,
+            None => tx.get(&SETTINGS, &0)?.unwrap_or_default().quota,
+        };
+        let most = usize::try_from(quota.members).unwrap_or(usize::MAX);
+        Ok(most.saturating_sub(tx.scan(&MEMBERS).under(&workspace).count()?))
+    }
+
+    /// Gives a workspace another name inside a change, and the slug that goes with it. The old slug opens nothing and
+    /// is only ever issued to this workspace again.
+    pub fn rename_workspace(
+        &self,
+        tx: &mut ControlTx,
+        id: WorkspaceId,
+        name: &str,
+    ) -> Result<WorkspaceRow, IdentityError> {
+        let name = super::accounts::display_name(name)?;
+        let row = tx.get(&WORKSPACES, &id)?.ok_or(IdentityError::NotMember)?;
+        let kept = slug_of(&name) == slug_of(&row.name);
+        let slug = if kept { row.slug.clone() } else { free_slug(tx, id, &name)? };
+        let row = WorkspaceRow { name, slug, ..row };
+        tx.put(&SLUGS, &row.slug, &id)?;
+        tx.put(&WORKSPACES, &id, &row)?;
+        Ok(row)
+    }
+
+    /// Notes that a member was in the workspace.
+    pub fn mark_visit(&self, account: AccountId, workspace: WorkspaceId) -> Result<(), StoreError> {
+        let now = self.clock().now();
+        self.touch(|tx| {
+            if tx.has(&MEMBERSHIPS, &(account, workspace))? {
+                tx.put(&VISITS, &(account, workspace), &now)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// When a member was last in the workspace, to a few minutes.
+    pub fn last_visit(
+        &self,
+        account: AccountId,
+        workspace: WorkspaceId,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        self.read()?.get(&VISITS, &(account, workspace))
+    }
+
     /// All workspaces, for the job runner and the operator's pages.
     pub fn all_workspaces(&self) -> Result<Vec<(WorkspaceId, WorkspaceRow)>, StoreError> {
         self.read()?.scan(&WORKSPACES).rows()
     }
+}
+
+/// The slug of a name that no other workspace ever had.
+fn free_slug(tx: &ControlTx, id: WorkspaceId, name: &str) -> Result<String, IdentityError> {
+    let base = slug_of(name);
+    let mut slug = base.clone();
+    for n in 2..10_000u32 {
+        if tx.get(&SLUGS, &slug)?.is_none_or(|owner| owner == id) {
+            return Ok(slug);
+        }
+        slug = format!("{base}-{n}");
+    }
+    Err(IdentityError::Invalid("There are too many workspaces of this name. Choose another.".into()))
 }
 
 /// Lower-case letters, digits and single hyphens, at most 40 characters; `workspace` when nothing is left.

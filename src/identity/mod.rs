@@ -2,8 +2,10 @@
 //! workspace door asks for. Pages for all of this live in `people`.
 
 pub mod accounts;
+pub mod administration;
 pub mod ceremonies;
 pub mod control;
+pub mod invitations;
 pub mod memberships;
 pub mod passkeys;
 pub mod password;
@@ -16,7 +18,7 @@ pub use accounts::{Account, AccountState, Email, Theme};
 pub use control::{Control, ControlTx};
 pub use memberships::{Membership, Role, WorkspaceRow, WorkspaceState};
 pub use sessions::{Session, SessionToken, SignedIn, Via};
-pub use settings::Settings;
+pub use settings::{Creators, Quota, Required, Settings};
 pub use tokens::{ApiToken, Scope};
 
 use crate::store::StoreError;
@@ -30,6 +32,22 @@ pub enum IdentityError {
     AlreadySetUp,
     #[error("{0}")]
     Invalid(String),
+    #[error(
+        "this is the last operator who can sign in; make somebody else an operator first. Nothing was changed"
+    )]
+    LastOperator,
+    #[error("a workspace keeps at least one owner; make somebody else an owner first")]
+    LastOwner,
+    #[error("there is no such account")]
+    NoSuchAccount,
+    #[error("this invitation can't be used any more")]
+    NoSuchInvitation,
+    #[error("only an owner may do this")]
+    NotAnOwner,
+    #[error("this account is no member of the workspace")]
+    NotMember,
+    #[error("this invitation is for another e-mail address")]
+    OtherAddress,
     #[error("the session has ended; sign in again")]
     NotSignedIn,
     #[error(transparent)]

@@ -12,7 +12,7 @@ use crate::store::{Read, StoreError, Table};
 pub const SETTINGS: Table<u8, Settings> = Table::new("settings", 1);
 
 /// What the operator decides for the whole instance.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
     /// Set when the first-run wizard has ended.
@@ -25,6 +25,83 @@ pub struct Settings {
     pub recovery_check: Option<String>,
     /// Made by `vynos demo`; `serve` refuses such data.
     pub demo: bool,
+    pub who_may_create_workspaces: Creators,
+    pub require_second_factor: Required,
+    /// A session ends after so many minutes without a request,
+    pub session_idle_minutes: u32,
+    /// and in any case after so many days.
+    pub session_days: u32,
+    /// What one workspace may hold, unless its own row says otherwise.
+    pub quota: Quota,
+    /// Whom people ask about their data: a name, an address, a page. Shown on the policy pages.
+    pub privacy_contact: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            set_up: false,
+            setup_step: 0,
+            recovery: None,
+            recovery_check: None,
+            demo: false,
+            who_may_create_workspaces: Creators::Operators,
+            require_second_factor: Required::No,
+            session_idle_minutes: 12 * 60,
+            session_days: 7,
+            quota: Quota::default(),
+            privacy_contact: String::new(),
+        }
+    }
+}
+
+/// Who may create workspaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Creators {
+    Everyone,
+    Operators,
+}
+
+/// Who must have a second factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Required {
+    Everyone,
+    No,
+    Operators,
+}
+
+/// Limits of one workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Quota {
+    /// Bytes of uploaded documents.
+    pub bytes: u64,
+    pub documents: u32,
+    pub members: u32,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self { bytes: 10 << 30, documents: 10_000, members: 500 }
+    }
+}
+
+impl Settings {
+    /// Whether this account must have a second factor before anything else answers.
+    pub fn wants_second_factor(&self, operator: bool) -> bool {
+        match self.require_second_factor {
+            Required::Everyone => true,
+            Required::No => false,
+            Required::Operators => operator,
+        }
+    }
+
+    /// Whether this account may create a workspace.
+    pub fn may_create_workspace(&self, operator: bool) -> bool {
+        operator || self.who_may_create_workspaces == Creators::Everyone
+    }
 }
 
 impl Control {

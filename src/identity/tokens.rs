@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::IdentityError;
 use super::accounts::{ACCOUNTS, AccountState};
-use super::control::{Control, Note};
+use super::control::{Control, ControlTx, Note};
 use super::memberships::MEMBERSHIPS;
 use super::sessions::SignedIn;
 use crate::ids::{AccountId, ApiTokenId, WorkspaceId};
@@ -130,6 +130,22 @@ impl Control {
         }
         found.sort_by_key(|t| std::cmp::Reverse(t.created));
         Ok(found)
+    }
+
+    /// Ends every token of a membership, inside the change that ends or lowers it.
+    pub(super) fn revoke_tokens(
+        &self,
+        tx: &mut ControlTx,
+        account: AccountId,
+        workspace: WorkspaceId,
+    ) -> Result<(), StoreError> {
+        let now = self.clock().now();
+        for (_, key) in tx.scan(&TOKENS_OF).under(&(account, workspace)).rows()? {
+            if let Some(token) = tx.get(&TOKENS, &key)?.filter(|t| t.revoked.is_none()) {
+                tx.put(&TOKENS, &key, &ApiToken { revoked: Some(now), ..token })?;
+            }
+        }
+        Ok(())
     }
 
     /// Lists tokens of data that was made before [`TOKENS_OF`] was kept.

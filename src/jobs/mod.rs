@@ -4,7 +4,7 @@
 
 mod runner;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use runner::Runner;
 
-use crate::ids::{AccountId, JobId, RequestId};
+use crate::ids::{AccountId, JobId, RequestId, WorkspaceId};
 use crate::store::{StoreError, Table};
 use crate::workspace::{Change, Worker, Workspace};
 
@@ -174,39 +174,106 @@ impl Steps {
     }
 }
 
-/// Progress of the jobs that run now.
+/// Failures that are remembered for the operator.
+const FAILURES: usize = 100;
+
+/// The jobs that were taken and have not ended, and those that failed lately.
 #[derive(Clone, Debug, Default)]
-pub struct Board(Arc<Mutex<BTreeMap<JobId, (Progress, CancellationToken)>>>);
+pub struct Board(Arc<Mutex<Held>>);
+
+#[derive(Debug, Default)]
+struct Held {
+    taken: BTreeMap<JobId, Taken>,
+    failures: VecDeque<Failure>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    kind: String,
+    workspace: WorkspaceId,
+    /// It has its place; until then it waits for one.
+    running: bool,
+    progress: Progress,
+    cancel: CancellationToken,
+}
+
+/// A taken job as the operator sees it: no contents.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    pub kind: String,
+    pub workspace: WorkspaceId,
+    pub running: bool,
+    pub progress: Progress,
+}
+
+/// A job that failed for good since the process began.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub at: Timestamp,
+    pub kind: String,
+    pub workspace: WorkspaceId,
+}
 
 impl Board {
     /// How far a running job is.
     pub fn of(&self, id: JobId) -> Option<Progress> {
-        self.lock().get(&id).map(|(progress, _)| progress.clone())
+        self.lock().taken.get(&id).map(|taken| taken.progress.clone())
+    }
+
+    /// All that were taken and have not ended.
+    pub fn all(&self) -> Vec<Shown> {
+        let shown = |taken: &Taken| Shown {
+            kind: taken.kind.clone(),
+            workspace: taken.workspace,
+            running: taken.running,
+            progress: taken.progress.clone(),
+        };
+        self.lock().taken.values().map(shown).collect()
+    }
+
+    /// Those that failed, newest first; the last hundred of this process.
+    pub fn failures(&self) -> Vec<Failure> {
+        self.lock().failures.iter().rev().cloned().collect()
     }
 
     /// Tells a running job to stop; answers false when it does not run.
     pub fn cancel(&self, id: JobId) -> bool {
-        self.lock().get(&id).is_some_and(|(_, token)| {
-            token.cancel();
+        self.lock().taken.get(&id).is_some_and(|taken| {
+            taken.cancel.cancel();
             true
         })
     }
 
-    fn begin(&self, id: JobId, token: CancellationToken) {
-        self.lock().insert(id, (Progress::default(), token));
+    fn begin(&self, id: JobId, kind: &str, workspace: WorkspaceId, cancel: CancellationToken) {
+        let (kind, progress) = (kind.to_owned(), Progress::default());
+        self.lock().taken.insert(id, Taken { kind, workspace, running: false, progress, cancel });
     }
 
-    fn set(&self, id: JobId, progress: Progress) {
-        if let Some(entry) = self.lock().get_mut(&id) {
-            entry.0 = progress;
+    fn runs(&self, id: JobId) {
+        if let Some(taken) = self.lock().taken.get_mut(&id) {
+            taken.running = true;
         }
     }
 
-    fn end(&self, id: JobId) {
-        self.lock().remove(&id);
+    fn set(&self, id: JobId, progress: Progress) {
+        if let Some(taken) = self.lock().taken.get_mut(&id) {
+            taken.progress = progress;
+        }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<JobId, (Progress, CancellationToken)>> {
+    fn failed(&self, failure: Failure) {
+        let mut held = self.lock();
+        if held.failures.len() == FAILURES {
+            held.failures.pop_front();
+        }
+        held.failures.push_back(failure);
+    }
+
+    fn end(&self, id: JobId) {
+        self.lock().taken.remove(&id);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Board, JOBS, JOBS_DUE, JobContext, JobError, JobRow, JobState, Kind, Steps};
+use super::{Board, Failure, JOBS, JOBS_DUE, JobContext, JobError, JobRow, JobState, Kind, Steps};
 use crate::clock::{Clock, Random};
 use crate::ids::{JobId, WorkspaceId};
 use crate::store::audit::Action;
@@ -160,7 +160,7 @@ impl Inner {
             return;
         }
         let cancel = self.stop.child_token();
-        self.board.begin(job, cancel.clone());
+        self.board.begin(job, &row.kind, id, cancel.clone());
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             let kind = this.kinds.get(row.kind.as_str()).cloned();
@@ -171,6 +171,7 @@ impl Inner {
             };
             // Closed never: the semaphores live as long as the runner.
             let _place = Arc::clone(places).acquire_owned().await;
+            this.board.runs(job);
             if let Err(error) = this.run(id, job, row, kind, cancel).await {
                 tracing::error!(workspace = %id, %job, %error, "a job's state can't be written");
             }
@@ -266,7 +267,10 @@ impl Inner {
                     })
                     .await;
             }
-            Err(JobError::Fail(why) | JobError::Retry(why)) => (JobState::Failed, Some(why)),
+            Err(JobError::Fail(why) | JobError::Retry(why)) => {
+                self.board.failed(Failure { at: now, kind: row.kind.clone(), workspace: id });
+                (JobState::Failed, Some(why))
+            }
         };
         let ended = JobRow { state, error, finished: Some(now), ..row };
         let name = format!("{job} {}", ended.kind);

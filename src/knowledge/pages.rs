@@ -177,6 +177,7 @@ async fn upload(
     mut form: Multipart,
 ) -> Result<HttpResponse, Problem> {
     let (mut keyed, mut errors, mut taken) = (false, Vec::new(), 0);
+    let quota = web.control.quota(ws.id())?;
     while let Some(mut field) = form.next().await {
         let field_of = field.as_mut().map_err(|_| broken_off())?;
         let name = field_of.name().unwrap_or_default().to_owned();
@@ -201,7 +202,7 @@ async fn upload(
             });
             break;
         }
-        match add(&ws, &file, None, body(field_of)).await {
+        match add(&ws, quota, &file, None, body(field_of)).await {
             Ok(Added::New(_)) => {}
             Ok(Added::Known(_, known)) => {
                 let message = format!("{file}: this file is here already, as “{known}”.");

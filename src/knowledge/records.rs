@@ -15,9 +15,7 @@ pub const PAGES: Table<(DocumentId, u32), String> = Table::new("document_pages",
 /// By number in the document, from 0.
 pub const PASSAGES: Table<(DocumentId, u64), Passage> = Table::new("document_passages", 1);
 
-/// Bytes and documents of one workspace, and documents that wait, at most.
-pub const QUOTA: u64 = 2 << 30;
-pub const MOST: usize = 10_000;
+/// Documents that wait to be read, at most.
 pub const MOST_WAITING: usize = 200;
 
 /// Where a document stands.

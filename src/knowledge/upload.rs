@@ -8,8 +8,9 @@ use ring::digest;
 use serde_json::json;
 
 use super::extract::{Kind, LARGEST};
-use super::records::{CONTENTS, DOCUMENTS, Document, MOST, MOST_WAITING, QUOTA, Status, totals};
+use super::records::{CONTENTS, DOCUMENTS, Document, MOST_WAITING, Status, totals};
 use super::{INGEST, TOPIC};
+use crate::identity::Quota;
 use crate::ids::{DocumentId, JobId};
 use crate::jobs::{JobCause, enqueue};
 use crate::store::Read as _;
@@ -35,21 +36,27 @@ pub enum Added {
 /// Keeps a file and queues its reading. `body` is its bytes in pieces.
 pub async fn add(
     ws: &Member,
+    quota: Quota,
     name: &str,
     collection: Option<String>,
     body: impl Stream<Item = Result<Bytes, Problem>>,
 ) -> Result<Added, Problem> {
     let name = file_name(name)?;
     let before = totals(&ws.read()?)?;
-    if before.documents >= MOST || before.waiting >= MOST_WAITING {
-        return Err(Problem::Conflict(
-            "This workspace has 10,000 documents, or 200 that wait to be read. The file was not kept. Delete some, or \
-             wait."
-                .into(),
-        ));
+    if before.documents >= quota.documents as usize {
+        return Err(Problem::Conflict(format!(
+            "This workspace may have {} documents, and has them. The file was not kept. Delete some, or ask the operator of \
+             this instance for a higher limit.",
+            quota.documents
+        )));
     }
-    let left = QUOTA.saturating_sub(before.bytes);
-    let taken = take(ws, &name, body, left).await?;
+    if before.waiting >= MOST_WAITING {
+        return Err(Problem::Conflict(format!(
+            "{MOST_WAITING} documents wait to be read. The file was not kept. Upload it again when they are done."
+        )));
+    }
+    let left = quota.bytes.saturating_sub(before.bytes);
+    let taken = take(ws, &name, body, left, quota).await?;
     let id = DocumentId::new(ws.clock(), ws.random());
     let (now, by, cause) = (ws.clock().now(), ws.account(), JobCause::of(ws));
     let document = Document {
@@ -78,8 +85,8 @@ pub async fn add(
                 return Ok(Added::Known(known, row.name));
             }
             // Two uploads at once may not both pass the quota.
-            if totals(&**tx)?.bytes + document.bytes > QUOTA {
-                return Err(over_quota());
+            if totals(&**tx)?.bytes + document.bytes > quota.bytes {
+                return Err(over(quota));
             }
             let job = enqueue(tx, &cause, INGEST, json!({ "document": id }))?;
             tx.put(&CONTENTS, &document.content, &id)?;
@@ -116,10 +123,12 @@ pub async fn retry(ws: &Member, id: DocumentId) -> Result<(), Problem> {
     .await
 }
 
-fn over_quota() -> Problem {
-    Problem::TooLarge(
-        "The documents of this workspace would take more than 2 GB. The file was not kept. Delete documents first.".into(),
-    )
+fn over(quota: Quota) -> Problem {
+    Problem::TooLarge(format!(
+        "The documents of this workspace may take {} MB, and would take more. The file was not kept. Delete documents, or ask \
+         the operator of this instance for a higher limit.",
+        quota.bytes >> 20
+    ))
 }
 
 /// A name without a path, not too long.
@@ -141,6 +150,7 @@ async fn take(
     name: &str,
     body: impl Stream<Item = Result<Bytes, Problem>>,
     left: u64,
+    quota: Quota,
 ) -> Result<Taken, Problem> {
     let broken = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::StorageFull => Problem::DiskFull,
@@ -159,7 +169,7 @@ async fn take(
             ));
         }
         if bytes > left {
-            return Err(over_quota());
+            return Err(over(quota));
         }
         hash.update(&piece);
         held.extend_from_slice(&piece);

@@ -1,4 +1,4 @@
-//! The account's own pages: where to begin, workspaces, profile.
+//! The account's own pages: the profile, and what a token says of itself.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -17,40 +17,12 @@ use crate::workspace::Viewer;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
-        .route("/", web::get().to(start))
-        .route("/workspaces", web::get().to(workspaces))
-        .route("/w/{workspace}/", web::get().to(home))
         .route("/account/profile", web::get().to(profile))
         .route("/account/profile", web::post().to(save_profile));
 }
 
 pub fn api_routes(config: &mut web::ServiceConfig) {
     config.route("/api/v1/me", web::get().to(me));
-}
-
-async fn start(web: web::Data<Web>, me: Me) -> Result<HttpResponse, Problem> {
-    let workspaces = web.control.workspaces_of(me.account())?;
-    Ok(match workspaces.as_slice() {
-        [(_, row, _)] => see_other(&format!("/w/{}/", row.slug)),
-        _ => see_other("/workspaces"),
-    })
-}
-
-async fn home(web: web::Data<Web>, ws: Viewer) -> Result<HttpResponse, Problem> {
-    Ok(see_other(&(web.navigation)(&ws, "")?.home))
-}
-
-#[derive(Template)]
-#[template(path = "people/workspaces.html")]
-struct WorkspacesPage {
-    shell: Shell,
-    rows: Vec<(String, String, &'static str)>,
-}
-
-async fn workspaces(web: web::Data<Web>, me: Me) -> Result<HttpResponse, Problem> {
-    let rows = web.control.workspaces_of(me.account())?;
-    let rows = rows.into_iter().map(|(_, row, role)| (row.slug, row.name, role.name())).collect();
-    page::render(&WorkspacesPage { shell: Shell::account(&web, &me, "Workspaces")?, rows })
 }
 
 #[derive(Template)]

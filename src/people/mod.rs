@@ -1,13 +1,19 @@
 //! People: first run, sign-in, the account's own pages, API tokens. `setup` is the wizard (`setup_model` and `setup_mail` its
 //! steps for model and mail), `sign_in` the
-//! session, `account` the profile and the list of workspaces, `tokens` API tokens.
+//! session, `account` the profile, `tokens` API tokens. `workspaces` are those of a person, `members` what is done to
+//! people in one (`members_page` draws it), `invite` sends invitations and `join` accepts them.
 
 mod account;
+pub mod invite;
+mod join;
+pub mod members;
+mod members_page;
 mod setup;
 mod setup_mail;
 mod setup_model;
 mod sign_in;
 mod tokens;
+mod workspaces;
 
 pub use setup::{create_workspace, gate};
 pub use sign_in::with_cookie;
@@ -22,6 +28,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
     sign_in::routes(config);
     account::routes(config);
     tokens::routes(config);
+    workspaces::routes(config);
+    members_page::routes(config);
+    invite::routes(config);
+    join::routes(config);
 }
 
 /// `/api/v1/me`.

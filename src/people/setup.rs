@@ -225,7 +225,7 @@ async fn first_account(
 }
 
 /// Puts the error of an account form at its field.
-fn named(error: IdentityError) -> Problem {
+pub(super) fn named(error: IdentityError) -> Problem {
     match error {
         IdentityError::Invalid(message) if message.contains("e-mail") => Problem::field("email", message),
         IdentityError::Invalid(message) if message.contains("name of") => Problem::field("name", message),

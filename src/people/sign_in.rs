@@ -130,13 +130,22 @@ async fn sign_out(
     me: Me,
     _: PostForm<Nothing>,
 ) -> Result<HttpResponse, Problem> {
-    if let Some(token) = session_token(&request, &web) {
-        let (state, who) = (web.clone(), (*me).clone());
+    signed_out(&web, &request, &me, see_other("/sign-in")).await
+}
+
+/// Ends the session of a request and takes its cookie back with `answer`.
+pub(super) async fn signed_out(
+    web: &web::Data<Web>,
+    request: &HttpRequest,
+    me: &Me,
+    mut answer: HttpResponse,
+) -> Result<HttpResponse, Problem> {
+    if let Some(token) = session_token(request, web) {
+        let (state, who) = (web.clone(), (**me).clone());
         web::block(move || state.control.sign_out(&token, &who)).await??;
     }
-    let mut gone = cookie(&web, String::new());
+    let mut gone = cookie(web, String::new());
     gone.make_removal();
-    let mut answer = see_other("/sign-in");
     add(&mut answer, &gone);
     Ok(answer)
 }

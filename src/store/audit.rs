@@ -68,6 +68,8 @@ macro_rules! actions {
 
 actions! {
     AccountChanged "account.changed"
+    AccountResumed "account.resumed"
+    AccountSuspended "account.suspended"
     ChangeSetDiscarded "change_set.discarded"
     ChangeSetEdited "change_set.edited"
     ChangeSetProposed "change_set.proposed"
@@ -87,8 +89,14 @@ actions! {
     FindingsUpdated "findings.updated"
     InstanceSetUp "instance.set_up"
     InstanceSettingsChanged "instance.settings_changed"
+    InvitationAccepted "invitation.accepted"
+    InvitationRevoked "invitation.revoked"
+    InvitationSent "invitation.sent"
     JobFinished "job.finished"
     MailChanged "mail.changed"
+    MemberLeft "member.left"
+    MemberRemoved "member.removed"
+    MemberRoleChanged "member.role_changed"
     ModelChanged "model.changed"
     OrgConnected "org.connected"
     OrgConnectionStarted "org.connection_started"
@@ -112,6 +120,8 @@ actions! {
     ValidationAllowed "validation.allowed"
     ValidationRequested "validation.requested"
     WorkspaceCreated "workspace.created"
+    WorkspaceRenamed "workspace.renamed"
+    WorkspaceTransferred "workspace.transferred"
 }
 
 /// One link of the chain. No contents: `target` is an id or an API name.

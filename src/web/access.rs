@@ -10,8 +10,8 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 
 use super::{Problem, Web};
 use crate::identity::sessions::Origin;
-use crate::identity::{SessionToken, SignedIn, Via};
-use crate::ids::RequestId;
+use crate::identity::{IdentityError, Role, SessionToken, SignedIn, Via};
+use crate::ids::{RequestId, WorkspaceId};
 use crate::seal::Secret;
 use crate::workspace::{Admin, Entered, Member, Owner, Viewer};
 
@@ -51,11 +51,46 @@ pub struct Visitor {
     pub origin: Origin,
 }
 
-fn state(request: &HttpRequest) -> Result<&Web, Problem> {
-    match request.app_data::<web::Data<Web>>() {
-        Some(web) => Ok(web.get_ref()),
-        None => Err(Problem::Broken("no app data".into())),
+/// What a stream was opened with: shown again for as long as it is open, because the answer of a request that has
+/// been let in once goes on for minutes.
+pub struct Standing {
+    web: web::Data<Web>,
+    shown: Shown,
+    workspace: WorkspaceId,
+    role: Role,
+}
+
+/// The credential of a request.
+enum Shown {
+    Cookie(SessionToken),
+    Bearer(Secret),
+}
+
+impl Shown {
+    fn who(&self, web: &Web) -> Result<SignedIn, IdentityError> {
+        match self {
+            Self::Cookie(token) => web.control.session(token),
+            Self::Bearer(token) => web.control.token(token),
+        }
     }
+}
+
+impl Standing {
+    /// Whether the session or token, its account and the membership are still there, and the role is not lower than
+    /// it was. What can't be read is gone.
+    pub fn holds(&self) -> bool {
+        let who = self.shown.who(&self.web);
+        who.is_ok_and(|who| {
+            self.web.door.still_admits(&who, self.workspace, self.role).unwrap_or_else(|error| {
+                tracing::warn!(%error, "a stream is ended because its membership can't be read");
+                false
+            })
+        })
+    }
+}
+
+fn state(request: &HttpRequest) -> Result<&web::Data<Web>, Problem> {
+    request.app_data::<web::Data<Web>>().ok_or_else(|| Problem::Broken("no app data".into()))
 }
 
 /// The id that `guard` gave this request.
@@ -83,20 +118,24 @@ pub fn known(request: &HttpRequest) -> Option<Arc<SignedIn>> {
     request.extensions().get::<Arc<SignedIn>>().cloned()
 }
 
-/// Cookie or bearer token, never both. A bearer token counts only under `/api/`. Looked up once a request.
+/// Cookie or bearer token, never both. A bearer token counts only under `/api/`.
+fn shown(request: &HttpRequest, web: &Web) -> Result<Shown, Problem> {
+    let api = request.path().starts_with("/api/");
+    match (session_token(request, web), bearer(request)?) {
+        (None, Some(token)) if api => Ok(Shown::Bearer(token)),
+        (Some(cookie), None) if !api => Ok(Shown::Cookie(cookie)),
+        // Nothing, something in the wrong place, or both at once.
+        _ => Err(Problem::SignIn),
+    }
+}
+
+/// Looked up once a request.
 fn signed_in(request: &HttpRequest) -> Result<Arc<SignedIn>, Problem> {
     if let Some(who) = known(request) {
         return Ok(who);
     }
     let web = state(request)?;
-    let api = request.path().starts_with("/api/");
-    let who = match (session_token(request, web), bearer(request)?) {
-        (None, Some(token)) if api => web.control.token(&token)?,
-        (Some(cookie), None) if !api => web.control.session(&cookie)?,
-        // Nothing, something in the wrong place, or both at once.
-        _ => return Err(Problem::SignIn),
-    };
-    let who = Arc::new(who);
+    let who = Arc::new(shown(request, web)?.who(web)?);
     request.extensions_mut().insert(who.account());
     request.extensions_mut().insert(Arc::clone(&who));
     Ok(who)
@@ -142,6 +181,18 @@ impl FromRequest for Operator {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(signed_in(request).and_then(|who| {
             if who.person().operator { Ok(Self(Me(who))) } else { Err(Problem::NotOperator) }
+        }))
+    }
+}
+
+impl FromRequest for Standing {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(entered(request).and_then(|entered| {
+            let web = state(request)?.clone();
+            let shown = shown(request, &web)?;
+            Ok(Self { web, shown, workspace: entered.id(), role: entered.role() })
         }))
     }
 }

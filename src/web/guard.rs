@@ -80,12 +80,14 @@ pub async fn guard(
 
 /// Notes that the session was used, so that it does not end for idleness; at most every few minutes.
 async fn keep_alive(answer: &ServiceResponse<BoxBody>, web: &web::Data<Web>) {
-    if !access::known(answer.request()).is_some_and(|who| web.control.wants_seen(&who)) {
-        return;
-    }
+    let Some(who) = access::known(answer.request()).filter(|who| web.control.wants_seen(who)) else { return };
     let Some(token) = access::session_token(answer.request(), web) else { return };
+    let workspace = answer.request().extensions().get::<WorkspaceId>().copied();
     let state = web.clone();
-    let noted = web::block(move || state.control.mark_seen(&token));
+    let noted = web::block(move || {
+        state.control.mark_seen(&token)?;
+        workspace.map_or(Ok(()), |workspace| state.control.mark_visit(who.account(), workspace))
+    });
     if let Ok(Err(error)) = noted.await {
         // The request itself was answered; the worst is that its session ends early.
         tracing::warn!(%error, "a session's last use could not be noted");

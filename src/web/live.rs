@@ -1,24 +1,44 @@
 //! What open pages listen to: one event stream per page, with the topics that changed. The page then asks
-//! for itself again and replaces its live fragments.
+//! for itself again and replaces its live fragments. [`while_standing`] is the end of every event stream whose opener
+//! was signed out, removed or lowered.
 
 use std::time::Duration;
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpResponse, web};
+use futures_util::{Stream, StreamExt as _};
 use tokio::sync::broadcast::error::RecvError;
 
+use super::access::Standing;
 use crate::workspace::Viewer;
 
 /// A comment is sent when nothing happened for this long, so that dead connections are noticed.
 const HEARTBEAT: Duration = Duration::from_secs(20);
 /// A stream ends after this long; the browser opens it again, which checks the membership anew.
 const LONGEST: Duration = Duration::from_mins(10);
+/// How often an open stream shows its credential again: what was taken away ends it within a second.
+const SHOWN_AGAIN: Duration = Duration::from_millis(500);
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config.route("/w/{workspace}/live", web::get().to(stream));
 }
 
-async fn stream(ws: Viewer) -> HttpResponse {
+/// The stream until it ends by itself or what it was opened with no longer holds. Every event stream goes through this.
+pub fn while_standing<T>(standing: Standing, events: impl Stream<Item = T>) -> impl Stream<Item = T> {
+    let gone = async move {
+        let mut again = tokio::time::interval(SHOWN_AGAIN);
+        again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            again.tick().await;
+            if !standing.holds() {
+                return;
+            }
+        }
+    };
+    events.take_until(gone)
+}
+
+async fn stream(ws: Viewer, standing: Standing) -> HttpResponse {
     let listener = ws.live().listen();
     let until = tokio::time::Instant::now() + LONGEST;
     let events = futures_util::stream::unfold((listener, true), move |(mut listener, first)| async move {
@@ -40,5 +60,5 @@ async fn stream(ws: Viewer) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store"))
-        .streaming(events)
+        .streaming(while_standing(standing, events))
 }

@@ -237,6 +237,20 @@ impl From<IdentityError> for Problem {
             }
             IdentityError::AlreadySetUp => Self::NotFound,
             IdentityError::Invalid(message) => Self::field("", message),
+            IdentityError::LastOwner => Self::Conflict(
+                "Nothing was changed: a workspace keeps at least one owner. Make somebody else an owner first."
+                    .into(),
+            ),
+            IdentityError::LastOperator => {
+                Self::Conflict("This is the last operator who can sign in. Nothing was changed.".into())
+            }
+            IdentityError::NoSuchAccount | IdentityError::NoSuchInvitation | IdentityError::NotMember => {
+                Self::NotFound
+            }
+            IdentityError::NotAnOwner => Self::Forbidden(Role::Owner),
+            IdentityError::OtherAddress => {
+                Self::Conflict("The invitation is for another e-mail address. It was not used up.".into())
+            }
             IdentityError::NotSignedIn => Self::SignIn,
             IdentityError::Store(store) => store.into(),
             IdentityError::TooMany(seconds) => Self::TooMany(seconds),

@@ -184,6 +184,14 @@ impl Served {
         Ok(true)
     }
 
+    /// When the certificate that is served ends; `None` when it can't be read.
+    pub fn ends(&self) -> Option<Timestamp> {
+        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let leaf = held.0.cert.first()?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(leaf).ok()?;
+        Timestamp::from_second(parsed.validity().not_after.timestamp()).ok()
+    }
+
     /// The server's TLS settings: 1.2 and 1.3, HTTP/1.1, ring alone.
     pub fn config(&self) -> Result<rustls::ServerConfig, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -134,6 +134,13 @@ impl Door {
         Ok(Entered { tenant, row, role, actor: who.actor(), account: who.account(), request })
     }
 
+    /// Whether somebody who entered with `role` still may be there with as much: for streams, which outlive the
+    /// look-up of their request. Reads the control file only.
+    pub fn still_admits(&self, who: &SignedIn, id: WorkspaceId, role: Role) -> Result<bool, StoreError> {
+        let there = self.control.workspace(id)?.is_some();
+        Ok(there && self.control.role_in(who.account(), id)?.is_some_and(|now| now >= role))
+    }
+
     /// Hands a due job its workspace; `None` once the workspace is gone.
     pub fn for_job(
         &self,

@@ -19,7 +19,7 @@ const LADDER: [&[&str]; 22] = [
     &["ledger", "mail", "models"],
     &["sim"],
     &["people", "admin", "audit", "health", "orgs", "knowledge"],
-    &["insights"],
+    &["access", "insights"],
     &["deployments"],
     &["chat"],
     &["api"],

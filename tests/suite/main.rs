@@ -31,6 +31,8 @@ mod jobs;
 mod kill;
 mod knowledge;
 mod mail;
+mod members;
+mod members_api;
 mod old_data;
 mod orgs;
 mod power_loss;

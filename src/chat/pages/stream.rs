@@ -10,12 +10,15 @@ use crate::chat::hub::{Event, Numbered};
 use crate::chat::{Chat, of};
 use crate::ids::{ConversationId, MessageId, TurnId};
 use crate::web::Problem;
+use crate::web::access::Standing;
+use crate::web::live::while_standing;
 use crate::web::markdown::{self, Blocks, Place};
 use crate::workspace::Member;
 
 pub async fn events(
     chat: web::Data<Chat>,
     ws: Member,
+    standing: Standing,
     path: web::Path<(String, ConversationId, TurnId)>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -32,7 +35,7 @@ pub async fn events(
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store"))
-        .streaming(bytes))
+        .streaming(while_standing(standing, bytes)))
 }
 
 /// Writes events for one page; those that it had before are read, for the state they leave, and not sent again.

@@ -1,0 +1,27 @@
+//! The instance, for its operators: how it is (`overview`, `checks`), its `workspaces` and `accounts`, its `policy`, the
+//! `model` endpoint and the `mail` server. Never the contents of a workspace: names, sizes, members and state at most.
+
+mod mail;
+mod model;
+mod policy;
+
+use actix_web::web;
+use serde::Deserialize;
+
+pub fn routes(config: &mut web::ServiceConfig) {
+    mail::routes(config);
+    model::routes(config);
+    policy::routes(config);
+}
+
+/// The pages: path below `/admin`, title, and what the tab says.
+pub const TABS: &[(&str, &str, &str)] = &[
+    ("/policy", "Policy", "Policy"),
+    ("/model", "Model endpoint", "Model endpoint"),
+    ("/mail", "Mail", "Mail"),
+];
+
+/// A form that is only a button.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}

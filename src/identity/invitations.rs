@@ -1,0 +1,308 @@
+//! Invitations: a role in a workspace, offered to one e-mail address. The link is 256 random bits that are kept as a
+//! keyed hash; it works once, for seven days, and using it up, the account and the membership are one commit.
+
+use std::collections::HashMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::IdentityError;
+use super::accounts::{ACCOUNTS, ADDRESSES, Email};
+use super::control::{Control, ControlTx};
+use super::memberships::{MEMBERSHIPS, Role, WORKSPACES, WorkspaceRow};
+use crate::ids::{AccountId, InvitationId, WorkspaceId};
+use crate::seal::Secret;
+use crate::store::{Read, StoreError, Table};
+
+pub const INVITATIONS: Table<(WorkspaceId, InvitationId), Invitation> = Table::new("invitations", 1);
+/// Keyed hash of a link's token -> what it opens.
+pub const INVITATION_LINKS: Table<[u8; 32], (WorkspaceId, InvitationId)> = Table::new("invitation_links", 1);
+
+/// A link works for this long.
+pub const LASTS: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// Addresses in one go.
+pub const AT_ONCE: usize = 100;
+/// Links of a workspace that may be made in a day: mails to strangers go out in its name.
+const A_DAY: usize = 500;
+/// The same address gets the next link after this long at the earliest.
+const AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(1);
+/// What has ended for this long is forgotten: it holds the address of somebody who did not come.
+const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// A seat offered to an address.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Invitation {
+    pub email: Email,
+    pub role: Role,
+    /// Who made its link.
+    pub by: AccountId,
+    /// When its link was made.
+    pub sent: Timestamp,
+    pub ends: Timestamp,
+    /// Keyed hash of the link's token.
+    link: [u8; 32],
+}
+
+/// A link that was just made: the token is known here and nowhere else.
+pub struct Issued {
+    pub id: InvitationId,
+    pub email: Email,
+    pub role: Role,
+    pub token: Secret,
+    pub ends: Timestamp,
+}
+
+/// An address that was not invited, and why.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotInvited {
+    pub email: Email,
+    pub why: &'static str,
+}
+
+/// What a link opens.
+#[derive(Debug)]
+pub struct Offer {
+    pub workspace: WorkspaceRow,
+    pub invitation: Invitation,
+    /// The name of who sent it.
+    pub invited_by: String,
+}
+
+impl Control {
+    /// Offers a role to every address that has none and no open invitation. An invitation that has ended is made anew.
+    pub fn invite(
+        &self,
+        tx: &mut ControlTx,
+        by: AccountId,
+        workspace: WorkspaceId,
+        role: Role,
+        addresses: Vec<Email>,
+    ) -> Result<Vec<Result<Issued, NotInvited>>, IdentityError> {
+        self.may_manage(tx, by, workspace, role)?;
+        self.forget_ended(tx, workspace)?;
+        let now = self.clock().now();
+        let kept = tx.scan(&INVITATIONS).under(&workspace).rows()?;
+        let fresh = kept.iter().filter(|(_, row)| now.duration_since(row.sent).as_hours() < 24).count();
+        let mut left = A_DAY.saturating_sub(fresh);
+        let mut known: HashMap<String, (InvitationId, Invitation)> =
+            kept.into_iter().map(|((_, id), row)| (row.email.key(), (id, row))).collect();
+        let mut results = Vec::new();
+        for email in addresses {
+            let refused = |email, why| Err(NotInvited { email, why });
+            let known = known.remove(&email.key());
+            let member = match tx.get(&ADDRESSES, &email.key())? {
+                Some(account) => tx.has(&MEMBERSHIPS, &(account, workspace))?,
+                None => false,
+            };
+            results.push(if member {
+                refused(email, "is a member already")
+            } else if known.as_ref().is_some_and(|(_, row)| row.ends > now) {
+                refused(email, "is invited already; send the invitation again below")
+            } else if left == 0 {
+                refused(email, "was not invited: 500 invitations a day is the most; try again tomorrow")
+            } else {
+                left -= 1;
+                let id = match known {
+                    Some((id, row)) => {
+                        tx.remove(&INVITATION_LINKS, &row.link)?;
+                        id
+                    }
+                    None => InvitationId::new(self.clock(), self.random()),
+                };
+                Ok(self.issue(tx, by, workspace, id, email, role)?)
+            });
+        }
+        Ok(results)
+    }
+
+    /// Makes a new link for an invitation; the old one opens nothing any more.
+    pub fn invite_again(
+        &self,
+        tx: &mut ControlTx,
+        by: AccountId,
+        workspace: WorkspaceId,
+        id: InvitationId,
+    ) -> Result<Issued, IdentityError> {
+        let row = tx.get(&INVITATIONS, &(workspace, id))?.ok_or(IdentityError::NoSuchInvitation)?;
+        self.may_manage(tx, by, workspace, row.role)?;
+        let since = self.clock().now().duration_since(row.sent);
+        if since < AGAIN_AFTER {
+            let wait = AGAIN_AFTER.saturating_sub(since).as_secs().max(1);
+            return Err(IdentityError::TooMany(wait.unsigned_abs()));
+        }
+        tx.remove(&INVITATION_LINKS, &row.link)?;
+        self.issue(tx, by, workspace, id, row.email, row.role)
+    }
+
+    fn issue(
+        &self,
+        tx: &mut ControlTx,
+        by: AccountId,
+        workspace: WorkspaceId,
+        id: InvitationId,
+        email: Email,
+        role: Role,
+    ) -> Result<Issued, IdentityError> {
+        let token = URL_SAFE_NO_PAD.encode(self.random().bytes::<32>());
+        let (sent, link) = (self.clock().now(), self.link_of(&token));
+        let ends = sent.checked_add(LASTS).unwrap_or(Timestamp::MAX);
+        tx.put(&INVITATION_LINKS, &link, &(workspace, id))?;
+        let row = Invitation { email: email.clone(), role, by, sent, ends, link };
+        tx.put(&INVITATIONS, &(workspace, id), &row)?;
+        Ok(Issued { id, email, role, token: Secret::new(token), ends })
+    }
+
+    /// Withdraws an invitation; its link opens nothing any more.
+    pub fn withdraw_invitation(
+        &self,
+        tx: &mut ControlTx,
+        by: AccountId,
+        workspace: WorkspaceId,
+        id: InvitationId,
+    ) -> Result<Invitation, IdentityError> {
+        let row = tx.get(&INVITATIONS, &(workspace, id))?.ok_or(IdentityError::NoSuchInvitation)?;
+        self.may_manage(tx, by, workspace, row.role)?;
+        drop_invitation(tx, workspace, id, &row)?;
+        Ok(row)
+    }
+
+    /// Withdraws every invitation of a workspace that an account sent and may send no more: those above `highest`,
+    /// or all. Who is removed can't come back by a link that they kept.
+    pub(super) fn withdraw_invitations_by(
+        &self,
+        tx: &mut ControlTx,
+        account: AccountId,
+        workspace: WorkspaceId,
+        highest: Option<Role>,
+    ) -> Result<(), StoreError> {
+        for ((_, id), row) in tx.scan(&INVITATIONS).under(&workspace).rows()? {
+            if row.by == account && highest.is_none_or(|highest| row.role > highest) {
+                drop_invitation(tx, workspace, id, &row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a link opens. Wrong, used, replaced, withdrawn and ended links answer alike. Uses nothing up.
+    pub fn offer(&self, token: &str) -> Result<Offer, IdentityError> {
+        let read = self.read()?;
+        let (id, invitation) = self.opened(&read, token)?;
+        let workspace = read.get(&WORKSPACES, &id.0)?.ok_or(IdentityError::NoSuchInvitation)?;
+        let invited_by = read.get(&ACCOUNTS, &invitation.by)?.map(|a| a.name).unwrap_or_default();
+        Ok(Offer { workspace, invitation, invited_by })
+    }
+
+    fn opened(
+        &self,
+        read: &impl Read,
+        token: &str,
+    ) -> Result<((WorkspaceId, InvitationId), Invitation), IdentityError> {
+        let id = read.get(&INVITATION_LINKS, &self.link_of(token))?;
+        let id = id.ok_or(IdentityError::NoSuchInvitation)?;
+        let row = read.get(&INVITATIONS, &id)?.filter(|row| row.ends > self.clock().now());
+        Ok((id, row.ok_or(IdentityError::NoSuchInvitation)?))
+    }
+
+    /// Uses up a link for an account whose address it is for, inside the change that may also make the account. Who
+    /// is a member already stays what they are.
+    pub fn accept_invitation(
+        &self,
+        tx: &mut ControlTx,
+        token: &str,
+        account: AccountId,
+    ) -> Result<(WorkspaceId, InvitationId, Invitation), IdentityError> {
+        let ((workspace, id), invitation) = self.opened(tx, token)?;
+        let person = tx.get(&ACCOUNTS, &account)?.ok_or(IdentityError::NotSignedIn)?;
+        if person.email.key() != invitation.email.key() {
+            return Err(IdentityError::OtherAddress);
+        }
+        if !tx.has(&MEMBERSHIPS, &(account, workspace))? {
+            if Self::member_quota_left(tx, workspace)? == 0 {
+                return Err(IdentityError::Invalid(
+                    "This workspace has as many members as it may have. Ask who invited you; the invitation was \
+                     not used up."
+                        .into(),
+                ));
+            }
+            self.put_member(tx, workspace, account, invitation.role)?;
+        }
+        drop_invitation(tx, workspace, id, &invitation)?;
+        Ok((workspace, id, invitation))
+    }
+
+    /// The invitations of a workspace that nobody has accepted, newest first.
+    pub fn invitations_of(
+        &self,
+        workspace: WorkspaceId,
+    ) -> Result<Vec<(InvitationId, Invitation)>, StoreError> {
+        let rows = self.read()?.scan(&INVITATIONS).under(&workspace).rows()?;
+        let mut rows: Vec<_> = rows.into_iter().map(|((_, id), row)| (id, row)).collect();
+        rows.sort_by_key(|(_, row)| std::cmp::Reverse(row.sent));
+        Ok(rows)
+    }
+
+    fn forget_ended(&self, tx: &mut ControlTx, workspace: WorkspaceId) -> Result<(), StoreError> {
+        let now = self.clock().now();
+        for ((_, id), row) in tx.scan(&INVITATIONS).under(&workspace).rows()? {
+            if now.duration_since(row.ends) > FORGOTTEN_AFTER {
+                drop_invitation(tx, workspace, id, &row)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn link_of(&self, token: &str) -> [u8; 32] {
+        self.lookups().lookup(format!("invitation {token}").as_bytes())
+    }
+}
+
+fn drop_invitation(
+    tx: &mut ControlTx,
+    workspace: WorkspaceId,
+    id: InvitationId,
+    row: &Invitation,
+) -> Result<(), StoreError> {
+    tx.remove(&INVITATION_LINKS, &row.link)?;
+    tx.remove(&INVITATIONS, &(workspace, id)).map(|_| ())
+}
+
+/// The addresses of a pasted list: separated by commas, semicolons, lines or spaces, each once, also written as
+/// `Name <address>`. What is no address comes back as it was typed.
+pub fn addresses(text: &str) -> (Vec<Email>, Vec<String>) {
+    let (mut found, mut bad): (Vec<Email>, Vec<String>) = (Vec::new(), Vec::new());
+    for piece in text.split([',', ';', '\n', '\r']).map(str::trim).filter(|piece| !piece.is_empty()) {
+        let inner = piece.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(inner, _)| inner);
+        for word in inner.unwrap_or(piece).split_whitespace() {
+            match word.parse::<Email>() {
+                Ok(email) if found.iter().any(|known| known.key() == email.key()) => {}
+                Ok(email) => found.push(email),
+                Err(_) => bad.push(word.to_owned()),
+            }
+        }
+    }
+    (found, bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pasted_list_is_read_address_by_address() {
+        let text = "ada@a.example, Max Born <max@b.example>;\n ADA@a.example max@b\nlise@c.example lost";
+        let (found, bad) = addresses(text);
+        let found: Vec<&str> = found.iter().map(Email::as_str).collect();
+        assert_eq!(found, ["ada@a.example", "max@b.example", "lise@c.example"]);
+        assert_eq!(bad, ["max@b", "lost"]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_breaks_the_reading_of_addresses(text in ".{0,400}") {
+            let (found, bad) = addresses(&text);
+            proptest::prop_assert!(found.len() + bad.len() <= text.len());
+        }
+    }
+}
