@@ -15,6 +15,7 @@ use crate::chat::Chat;
 use crate::chat::hub::Hub;
 use crate::clock::{Clock, Random};
 use crate::egress::{Gate, Policy};
+use crate::identity::ceremonies::Ceremonies;
 use crate::identity::throttle::Throttle;
 use crate::ids::WorkspaceId;
 use crate::jobs::{Board, Runner};
@@ -191,6 +192,7 @@ impl App {
             pool,
             clock: options.clock.clone(),
             throttle: Throttle::new(options.clock.clone()),
+            ceremonies: Ceremonies::new(&url, options.clock.clone(), options.random.clone()),
             external: url.clone(),
             behind_proxy: options.behind_proxy,
             demo: options.demo,

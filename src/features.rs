@@ -49,6 +49,12 @@ use Access::{Account, Anybody, Operator, Role, Setup, Token};
 /// Every route of the product.
 pub const ROUTES: &[Route] = &[
     route("GET", "/", Account),
+    route("GET", "/account/passkeys", Account),
+    route("POST", "/account/passkeys/begin", Account),
+    route("POST", "/account/passkeys/finish", Account),
+    route("GET", "/account/passkeys/{passkey}", Account),
+    route("POST", "/account/passkeys/{passkey}/remove", Account),
+    route("POST", "/account/passkeys/{passkey}/rename", Account),
     route("GET", "/account/profile", Account),
     route("POST", "/account/profile", Account),
     route("GET", "/admin/mail", Operator),
@@ -114,6 +120,8 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/setup/workspace", Setup),
     route("GET", "/sign-in", Anybody),
     route("POST", "/sign-in", Anybody),
+    route("POST", "/sign-in/passkey/begin", Anybody),
+    route("POST", "/sign-in/passkey/finish", Anybody),
     route("POST", "/sign-out", Account),
     route("GET", "/w/{workspace}/", Role(Reader)),
     route("GET", "/w/{workspace}/audit", Role(Admin)),

@@ -32,6 +32,8 @@ struct SignInPage {
     next: String,
     action: &'static str,
     version: &'static str,
+    /// Whether passkeys work at this address.
+    passkeys: bool,
 }
 
 #[derive(Deserialize)]
@@ -41,7 +43,7 @@ struct Next {
 }
 
 /// Where to go after sign-in: a path of this site and nothing else.
-fn safe_next(next: &str) -> String {
+pub(super) fn safe_next(next: &str) -> String {
     let plain = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
     if plain { next.to_owned() } else { "/".to_owned() }
 }
@@ -66,6 +68,7 @@ async fn show(
         next: safe_next(&query.next),
         action: action(&web),
         version: page::VERSION,
+        passkeys: web.settings().set_up && web.ceremonies.available(),
     })
 }
 
@@ -116,7 +119,11 @@ async fn sign_in(
             let next = safe_next(&form.next);
             let shell = Blank::new(&web, "Sign in");
             let (action, version) = (action(&web), page::VERSION);
-            render_with(status, &SignInPage { shell, errors, email: form.email, next, action, version })
+            let passkeys = web.settings().set_up && web.ceremonies.available();
+            render_with(
+                status,
+                &SignInPage { shell, errors, email: form.email, next, action, version, passkeys },
+            )
         }
     }
 }
