@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::web;
 
 use crate::chat::{self, Chat};
+use crate::identity::Control;
 use crate::ids::OrgId;
 use crate::jobs::{JobContext, JobError, Kind};
 use crate::knowledge::{self, Knowledge};
@@ -12,7 +13,7 @@ use crate::orgs::{self, Orgs};
 use crate::web::Problem;
 use crate::web::page::{NavItem, NavOrg, Navigation};
 use crate::workspace::Viewer;
-use crate::{access, admin, api, audit, demo, deployments, health, insights, people};
+use crate::{access, admin, api, audit, demo, deployments, health, insights, notifications, people};
 
 /// Who may call a route: the least role, or less than a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,11 +216,12 @@ pub fn mount(config: &mut web::ServiceConfig) {
 }
 
 /// Every kind of background job.
-pub fn jobs(orgs: &Orgs, knowledge: &Knowledge, chat: &Chat) -> Vec<Kind> {
+pub fn jobs(control: &Control, orgs: &Orgs, knowledge: &Knowledge, chat: &Chat) -> Vec<Kind> {
     let mut kinds = orgs.jobs();
     kinds.extend(knowledge.jobs());
     kinds.extend(chat.jobs());
     kinds.extend(deployments::jobs(orgs));
+    kinds.extend(notifications::jobs(control));
     kinds.push(Kind::new(orgs::SYNCED, insights::analyse));
     kinds.push(Kind::new(orgs::FORGOTTEN, forgotten));
     kinds

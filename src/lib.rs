@@ -26,6 +26,7 @@ pub mod knowledge;
 pub mod ledger;
 pub mod mail;
 pub mod models;
+pub mod notifications;
 pub mod orgs;
 pub mod people;
 pub mod seal;
