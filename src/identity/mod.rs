@@ -9,6 +9,7 @@ pub mod memberships;
 pub mod password;
 pub mod sessions;
 pub mod settings;
+pub mod sso;
 pub mod throttle;
 pub mod tokens;
 

@@ -68,6 +68,7 @@ macro_rules! actions {
 
 actions! {
     AccountChanged "account.changed"
+    AccountJoined "account.joined"
     AccountResumed "account.resumed"
     AccountSuspended "account.suspended"
     ChangeSetDiscarded "change_set.discarded"
@@ -94,6 +95,7 @@ actions! {
     InvitationSent "invitation.sent"
     JobFinished "job.finished"
     MailChanged "mail.changed"
+    MemberJoined "member.joined"
     MemberLeft "member.left"
     MemberRemoved "member.removed"
     MemberRoleChanged "member.role_changed"
@@ -111,6 +113,9 @@ actions! {
     QuestionAsked "question.asked"
     SessionEnded "session.ended"
     SessionStarted "session.started"
+    SsoChanged "sso.changed"
+    SsoLinked "sso.linked"
+    SsoUnlinked "sso.unlinked"
     TokenCreated "token.created"
     TokenRevoked "token.revoked"
     ValidationAllowed "validation.allowed"
