@@ -15,6 +15,7 @@ use crate::chat::Chat;
 use crate::chat::hub::Hub;
 use crate::clock::{Clock, Random};
 use crate::egress::{Gate, Policy};
+use crate::identity::sso::Sso;
 use crate::identity::throttle::Throttle;
 use crate::ids::WorkspaceId;
 use crate::jobs::{Board, Runner};
@@ -166,6 +167,8 @@ impl App {
             .map_err(|e| StartError::Other(e.to_string()))?;
         let mail = MailServer::start(control.clone(), gate.clone(), url.clone())
             .map_err(|e| StartError::Other(e.to_string()))?;
+        let sso =
+            Sso::start(control.clone(), gate.clone(), &url).map_err(|e| StartError::Other(e.to_string()))?;
         let callback =
             url.join("/oauth/salesforce/callback").map_err(|e| StartError::Other(e.to_string()))?;
         let board = Board::default();
@@ -200,9 +203,16 @@ impl App {
         let orgs = web::Data::new(orgs);
         let models = web::Data::new(models);
         let chat = web::Data::new(chat);
-        let (knowledge, mail) = (web::Data::new(knowledge), web::Data::new(mail));
-        let services =
-            Services { web: web.clone(), orgs: orgs.clone(), models: models.clone(), mail, knowledge, chat };
+        let (knowledge, mail, sso) = (web::Data::new(knowledge), web::Data::new(mail), web::Data::new(sso));
+        let services = Services {
+            web: web.clone(),
+            orgs: orgs.clone(),
+            models: models.clone(),
+            mail,
+            sso,
+            knowledge,
+            chat,
+        };
         let (server, running) = serve(listener, services, certificate.as_ref(), options.workers)?;
         Ok(Self {
             address,
@@ -316,6 +326,7 @@ struct Services {
     orgs: web::Data<Orgs>,
     models: web::Data<Models>,
     mail: web::Data<MailServer>,
+    sso: web::Data<Sso>,
     knowledge: web::Data<Knowledge>,
     chat: web::Data<Chat>,
 }
@@ -327,6 +338,7 @@ impl Services {
             .app_data(self.orgs.clone())
             .app_data(self.models.clone())
             .app_data(self.mail.clone())
+            .app_data(self.sso.clone())
             .app_data(self.knowledge.clone())
             .app_data(self.chat.clone());
     }

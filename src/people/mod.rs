@@ -12,6 +12,7 @@ mod setup;
 mod setup_mail;
 mod setup_model;
 mod sign_in;
+mod sso;
 mod tokens;
 mod workspaces;
 
@@ -26,6 +27,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     setup_model::routes(config);
     setup_mail::routes(config);
     sign_in::routes(config);
+    sso::routes(config);
     account::routes(config);
     tokens::routes(config);
     workspaces::routes(config);

@@ -6,6 +6,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
+use super::sso::Button;
+use crate::identity::sso::Sso;
 use crate::identity::{Email, IdentityError, SessionToken};
 use crate::seal::Secret;
 use crate::web::access::{cookie_name, origin, session_token};
@@ -32,6 +34,7 @@ struct SignInPage {
     next: String,
     action: &'static str,
     version: &'static str,
+    sso: Option<Button>,
 }
 
 #[derive(Deserialize)]
@@ -41,7 +44,7 @@ struct Next {
 }
 
 /// Where to go after sign-in: a path of this site and nothing else.
-fn safe_next(next: &str) -> String {
+pub(super) fn safe_next(next: &str) -> String {
     let plain = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
     if plain { next.to_owned() } else { "/".to_owned() }
 }
@@ -53,6 +56,7 @@ fn action(web: &Web) -> &'static str {
 
 async fn show(
     web: web::Data<Web>,
+    sso: web::Data<Sso>,
     visitor: Visitor,
     query: web::Query<Next>,
 ) -> Result<HttpResponse, Problem> {
@@ -66,6 +70,7 @@ async fn show(
         next: safe_next(&query.next),
         action: action(&web),
         version: page::VERSION,
+        sso: Button::of(&sso)?,
     })
 }
 
@@ -80,6 +85,7 @@ struct SignInForm {
 
 async fn sign_in(
     web: web::Data<Web>,
+    sso: web::Data<Sso>,
     request: HttpRequest,
     OpenForm(form): OpenForm<SignInForm>,
 ) -> Result<HttpResponse, Problem> {
@@ -115,8 +121,8 @@ async fn sign_in(
             let errors = vec![FieldError { field: "email".into(), message: format!("{message}.") }];
             let next = safe_next(&form.next);
             let shell = Blank::new(&web, "Sign in");
-            let (action, version) = (action(&web), page::VERSION);
-            render_with(status, &SignInPage { shell, errors, email: form.email, next, action, version })
+            let (action, version, sso) = (action(&web), page::VERSION, Button::of(&sso)?);
+            render_with(status, &SignInPage { shell, errors, email: form.email, next, action, version, sso })
         }
     }
 }

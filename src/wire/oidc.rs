@@ -184,7 +184,7 @@ impl Provider {
         };
         let tls = issuer.starts_with("https:");
         let mut named = vec![self.0.authorization_endpoint().url(), token.url(), self.0.jwks_uri().url()];
-        named.extend(self.0.userinfo_endpoint().map(|u| u.url()));
+        named.extend(self.0.userinfo_endpoint().map(openidconnect::UserInfoUrl::url));
         for url in named {
             if !matches!(url.scheme(), "http" | "https") || tls && url.scheme() != "https" {
                 return wrong(format!("the provider names {url}, which is not under TLS"));
@@ -236,7 +236,7 @@ impl Provider {
         let mut found = vec![
             ("Issuer", self.issuer().to_owned()),
             ("Sign-in page", self.0.authorization_endpoint().to_string()),
-            ("Tokens", self.0.token_endpoint().map(|u| u.to_string()).unwrap_or_default()),
+            ("Tokens", self.0.token_endpoint().map(ToString::to_string).unwrap_or_default()),
             ("Keys", format!("{} ({})", self.0.jwks_uri().as_str(), self.0.jwks().keys().len())),
             ("Signs with", algorithms.join(", ")),
         ];
@@ -305,7 +305,7 @@ impl Provider {
             .map_err(refused)?;
         let claims = self.claims(us, clock, &answer, Nonce::new(nonce.expose().to_owned()))?;
         let mut who = read(&claims, &us.groups_claim);
-        let lacks = who.email.is_none() || claims.additional_claims().0.get(&us.groups_claim).is_none();
+        let lacks = who.email.is_none() || !claims.additional_claims().0.contains_key(&us.groups_claim);
         // Many providers keep the ID token small and tell the rest at their user info endpoint.
         if lacks && self.0.userinfo_endpoint().is_some() {
             let subject = Some(claims.subject().clone());

@@ -37,7 +37,7 @@ pub enum Arrived {
     /// To the account that was signed in, which now has the link.
     Linked { next: String },
     /// There is an account of this address, not linked yet: its password has to be given once.
-    Prove { email: String },
+    Prove,
 }
 
 /// What the provider sent the browser back with.
@@ -55,9 +55,11 @@ pub struct Callback {
 
 const NO_ADDRESS: SsoError =
     SsoError::Refused("The provider names no e-mail address that it verified. Ask its administrator.");
-const NO_ACCOUNT: SsoError =
-    SsoError::Refused("There is no account for you here yet. Ask an admin of your workspace for an invitation.");
-const NO_ENTRY: SsoError = SsoError::Refused("Your account may not sign in. Ask the operator of this instance.");
+const NO_ACCOUNT: SsoError = SsoError::Refused(
+    "There is no account for you here yet. Ask an admin of your workspace for an invitation.",
+);
+const NO_ENTRY: SsoError =
+    SsoError::Refused("Your account may not sign in. Ask the operator of this instance.");
 const NO_PASSWORD: SsoError = SsoError::Refused(
     "There is an account with your address that has no password. Sign in the way you do otherwise and link single sign-on on your profile.",
 );
@@ -124,15 +126,15 @@ impl Sso {
         let (known, next) = (identity.clone(), departed.next);
         match self.change(move |control, tx| found(control, tx, &kept, &known)).await? {
             Found::Account(account) => Ok(Arrived::Account { account, complete, next }),
-            Found::Unproven(account, email) => {
+            Found::Unproven(account) => {
                 self.0.waiting.ask(self.browser(cookie), address, Unproven { identity, account, next });
-                Ok(Arrived::Prove { email })
+                Ok(Arrived::Prove)
             }
         }
     }
 
     /// The address of the account that has to be proven in this browser.
-    pub fn unproven(&self, cookie: &SessionToken) -> Result<Option<String>, SsoError> {
+    pub fn unproven(&self, cookie: &SessionToken) -> Result<Option<String>, StoreError> {
         let Some(unproven) = self.0.waiting.unproven(self.browser(cookie)) else { return Ok(None) };
         Ok(self.0.control.account(unproven.account)?.map(|account| account.email.to_string()))
     }
@@ -147,10 +149,17 @@ impl Sso {
         }
         let Unproven { identity, account, next } = unproven;
         let complete = identity.second_factor || kept.second_factor;
+        let person = self.0.control.account(account)?.filter(|a| a.state == AccountState::Active);
+        let stored = person.and_then(|a| a.password);
+        let (given, known) = (secret, stored.clone());
+        let right = tokio::task::spawn_blocking(move || password::verify(&given, known.as_deref())).await;
+        if !right.unwrap_or_default() {
+            return Err(IdentityError::WrongCredentials.into());
+        }
         self.change(move |control, tx| {
-            let person = tx.get(&ACCOUNTS, &account)?.filter(|a| a.state == AccountState::Active);
-            let stored = person.as_ref().and_then(|a| a.password.as_deref());
-            if !password::verify(&secret, stored) {
+            // The password that was checked is still the account's.
+            let now = tx.get(&ACCOUNTS, &account)?.filter(|a| a.state == AccountState::Active);
+            if now.and_then(|a| a.password) != stored {
                 return Err(IdentityError::WrongCredentials.into());
             }
             link(control, tx, account, &identity)?;
@@ -181,7 +190,7 @@ impl Sso {
 
 enum Found {
     Account(AccountId),
-    Unproven(AccountId, String),
+    Unproven(AccountId),
 }
 
 fn found(control: &Control, tx: &mut ControlTx, kept: &Kept, who: &Identity) -> Result<Found, SsoError> {
@@ -196,7 +205,7 @@ fn found(control: &Control, tx: &mut ControlTx, kept: &Kept, who: &Identity) -> 
         let person = tx.get(&ACCOUNTS, &account)?.filter(|a| a.state == AccountState::Active);
         let person = person.ok_or(NO_ENTRY)?;
         person.password.as_ref().ok_or(NO_PASSWORD)?;
-        return Ok(Found::Unproven(account, person.email.to_string()));
+        return Ok(Found::Unproven(account));
     }
     let domain = email.key().rsplit('@').next().unwrap_or_default().to_owned();
     if !kept.join || !kept.domains.is_empty() && !kept.domains.contains(&domain) {
@@ -258,6 +267,7 @@ impl Control {
             let why = "You could not sign in any more: single sign-on is your only way. Nothing was changed.";
             return Err(IdentityError::Invalid(why.into()));
         }
+        groups::put_in_force(self, tx, account, &[], &[])?;
         Ok(self.remove_sso_links(tx, account)?)
     }
 }

@@ -56,11 +56,13 @@ pub fn put_in_force(
                 tx.put(&GIVEN, &key, &role)?;
                 control.note(tx, note(Action::MemberJoined, workspace))?;
             }
-            Some(before) if before != role && tx.has(&GIVEN, &key)? => {
-                if kept_owner(control.change_role(tx, workspace, account, role))? {
-                    tx.put(&GIVEN, &key, &role)?;
-                    control.note(tx, note(Action::MemberRoleChanged, workspace))?;
-                }
+            Some(before)
+                if before != role
+                    && tx.has(&GIVEN, &key)?
+                    && kept_owner(control.change_role(tx, workspace, account, role))? =>
+            {
+                tx.put(&GIVEN, &key, &role)?;
+                control.note(tx, note(Action::MemberRoleChanged, workspace))?;
             }
             _ => {}
         }

@@ -6,7 +6,7 @@ mod arrival;
 mod groups;
 mod waiting;
 
-pub use arrival::{ACCOUNT_LINKS, Arrived, LINKS, Link};
+pub use arrival::{ACCOUNT_LINKS, Arrived, Callback, LINKS, Link};
 pub use groups::{GIVEN, Mapping};
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use self::waiting::Waitings;
+use super::IdentityError;
 use super::accounts::{ACCOUNTS, AccountState};
 use super::control::{Control, ControlTx, Note};
-use super::{Email, IdentityError};
 use crate::egress::{Cause, Gate, Policy, Purpose};
 use crate::ids::AccountId;
 use crate::seal::{Place, SealError, Sealed, Secret};
@@ -261,17 +261,5 @@ impl Control {
     pub fn may_skip_sso(&self, account: AccountId) -> Result<bool, StoreError> {
         let kept = self.read()?.get(&SSO, &0)?;
         Ok(kept.is_none_or(|kept| !kept.only || kept.break_glass.contains(&account)))
-    }
-
-    /// The accounts of addresses, or the first address that has none.
-    pub fn accounts_of(&self, addresses: &[Email]) -> Result<Result<Vec<AccountId>, Email>, StoreError> {
-        let mut found = Vec::new();
-        for email in addresses {
-            match self.account_by_address(email)? {
-                Some((id, _)) => found.push(id),
-                None => return Ok(Err(email.clone())),
-            }
-        }
-        Ok(Ok(found))
     }
 }
