@@ -3,7 +3,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 use vynos::clock::Clock;
@@ -24,6 +24,8 @@ const SECRET: &str = "provider-secret-0815";
 /// The provider, ended when dropped.
 pub struct Provider {
     process: Child,
+    /// Kept open: it ends when it can't write.
+    _said: BufReader<ChildStdout>,
     pub issuer: String,
 }
 
@@ -44,9 +46,10 @@ impl Provider {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap());
+        lines.read_line(&mut line).unwrap();
         let said: Value = serde_json::from_str(&line).unwrap();
-        Self { process, issuer: said["issuer"].as_str().unwrap().to_owned() }
+        Self { process, _said: lines, issuer: said["issuer"].as_str().unwrap().to_owned() }
     }
 
     /// Who can sign in there, by name.
@@ -393,6 +396,7 @@ async fn where_only_single_sign_on_counts_the_named_operator_still_gets_in() {
     );
     // The provider goes away: the page says so, and the named operator has the password.
     drop(provider);
+    drop(control);
     let (dir, clock) = server.stop().await;
     let server = Server::on(dir, clock).await;
     let down = server.client().get("/sign-in/sso").await;
