@@ -11,6 +11,7 @@ pub mod passkeys;
 pub mod password;
 pub mod sessions;
 pub mod settings;
+pub mod sso;
 pub mod throttle;
 pub mod tokens;
 

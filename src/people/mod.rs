@@ -15,6 +15,7 @@ mod setup;
 mod setup_mail;
 mod setup_model;
 mod sign_in;
+mod sso;
 mod tokens;
 mod workspaces;
 
@@ -31,6 +32,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     sign_in::routes(config);
     passkeys::routes(config);
     passkey_sign_in::routes(config);
+    sso::routes(config);
     account::routes(config);
     tokens::routes(config);
     workspaces::routes(config);

@@ -6,6 +6,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
+use super::sso::Button;
+use crate::identity::sso::Sso;
 use crate::identity::{Email, IdentityError, SessionToken};
 use crate::seal::Secret;
 use crate::web::access::{cookie_name, origin, session_token};
@@ -34,6 +36,7 @@ struct SignInPage {
     version: &'static str,
     /// Whether passkeys work at this address.
     passkeys: bool,
+    sso: Option<Button>,
 }
 
 #[derive(Deserialize)]
@@ -53,8 +56,14 @@ fn action(web: &Web) -> &'static str {
     if web.settings().set_up { "/sign-in" } else { "/setup/sign-in" }
 }
 
+/// Whether passkeys work here: not in setup, and not at an address without a name.
+fn offers_passkeys(web: &Web) -> bool {
+    web.settings().set_up && web.ceremonies.available()
+}
+
 async fn show(
     web: web::Data<Web>,
+    sso: web::Data<Sso>,
     visitor: Visitor,
     query: web::Query<Next>,
 ) -> Result<HttpResponse, Problem> {
@@ -68,7 +77,8 @@ async fn show(
         next: safe_next(&query.next),
         action: action(&web),
         version: page::VERSION,
-        passkeys: web.settings().set_up && web.ceremonies.available(),
+        passkeys: offers_passkeys(&web),
+        sso: Button::of(&sso)?,
     })
 }
 
@@ -83,6 +93,7 @@ struct SignInForm {
 
 async fn sign_in(
     web: web::Data<Web>,
+    sso: web::Data<Sso>,
     request: HttpRequest,
     OpenForm(form): OpenForm<SignInForm>,
 ) -> Result<HttpResponse, Problem> {
@@ -118,11 +129,12 @@ async fn sign_in(
             let errors = vec![FieldError { field: "email".into(), message: format!("{message}.") }];
             let next = safe_next(&form.next);
             let shell = Blank::new(&web, "Sign in");
-            let (action, version) = (action(&web), page::VERSION);
-            let passkeys = web.settings().set_up && web.ceremonies.available();
+            let (action, version, sso) = (action(&web), page::VERSION, Button::of(&sso)?);
+            let passkeys = offers_passkeys(&web);
+            let email = form.email;
             render_with(
                 status,
-                &SignInPage { shell, errors, email: form.email, next, action, version, passkeys },
+                &SignInPage { shell, errors, email, next, action, version, passkeys, sso },
             )
         }
     }

@@ -68,6 +68,7 @@ macro_rules! actions {
 
 actions! {
     AccountChanged "account.changed"
+    AccountJoined "account.joined"
     AccountResumed "account.resumed"
     AccountSuspended "account.suspended"
     ChangeSetDiscarded "change_set.discarded"
@@ -96,6 +97,7 @@ actions! {
     MailChanged "mail.changed"
     MailDropped "mail.dropped"
     MailRetried "mail.retried"
+    MemberJoined "member.joined"
     MemberLeft "member.left"
     MemberRemoved "member.removed"
     MemberRoleChanged "member.role_changed"
@@ -118,6 +120,9 @@ actions! {
     QuestionAsked "question.asked"
     SessionEnded "session.ended"
     SessionStarted "session.started"
+    SsoChanged "sso.changed"
+    SsoLinked "sso.linked"
+    SsoUnlinked "sso.unlinked"
     TokenCreated "token.created"
     TokenRevoked "token.revoked"
     ValidationAllowed "validation.allowed"

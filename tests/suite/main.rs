@@ -43,6 +43,8 @@ mod sim_clients;
 mod sim_deploy;
 mod sim_model;
 mod sim_salesforce;
+mod sso;
+mod sso_tokens;
 mod tables;
 mod tls;
 mod unreadable_disk;
