@@ -131,4 +131,5 @@ for (const button of document.querySelectorAll('[data-passkey]')) {
   if (button.dataset.offer !== undefined && (await PublicKeyCredential.isConditionalMediationAvailable?.()))
     offer(button);
 }
-for (const note of document.querySelectorAll('[data-no-passkeys]')) note.hidden = Boolean(able);
+for (const part of document.querySelectorAll('[data-with-passkeys]')) part.hidden = !able;
+for (const part of document.querySelectorAll('[data-no-passkeys]')) part.hidden = Boolean(able);

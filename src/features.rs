@@ -109,6 +109,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/invite/{token}", Anybody),
     route("POST", "/invite/{token}", Anybody),
     route("POST", "/invite/{token}/join", Account),
+    route("POST", "/invite/{token}/passkey/begin", Anybody),
+    route("POST", "/invite/{token}/passkey/finish", Anybody),
     route("POST", "/invite/{token}/switch", Account),
     route("GET", "/oauth/salesforce/callback", Account),
     route("GET", "/readyz", Anybody),

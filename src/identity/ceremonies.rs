@@ -156,18 +156,16 @@ impl Ceremonies {
             return Err(PasskeyError::Refused);
         }
         let key = DiscoverableKey::from(&kept.credential);
-        let used = match site.finish_discoverable_authentication_v2(response, state, &key) {
-            Ok(result) if result.user_verified() => control.note_passkey_use(account, id, &result),
+        match site.finish_discoverable_authentication_v2(response, state, &key) {
+            Ok(result) if result.user_verified() => {
+                control.note_passkey_use(account, id, &result).map(|()| account)
+            }
             Ok(_) => Err(PasskeyError::Refused),
             Err(WebauthnError::CredentialPossibleCompromise) => {
                 Err(PasskeyError::Copied { account, passkey: id })
             }
             Err(error) => Err(refused(error)),
-        };
-        if matches!(used, Err(PasskeyError::Copied { .. })) {
-            control.note_copied_passkey(id)?;
         }
-        used.map(|()| account)
     }
 
     fn site(&self) -> Result<&Webauthn, PasskeyError> {

@@ -7,8 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use webauthn_rs::prelude::{AuthenticationResult, Passkey, Uuid};
 
-use super::accounts::display_name;
+use super::accounts::{ACCOUNTS, display_name};
 use super::control::{Control, ControlTx, Note};
+use super::settings::SETTINGS;
+use super::sso::ACCOUNT_LINKS;
 use crate::ids::{AccountId, PasskeyId};
 use crate::store::audit::{Action, Actor};
 use crate::store::{Read, StoreError, Table};
@@ -56,6 +58,10 @@ pub enum PasskeyError {
          first, then remove this one."
     )]
     LastFactor,
+    #[error(
+        "This passkey is the only way you can sign in. Add another one or set a password first, then remove this one."
+    )]
+    OnlyWayIn,
     #[error("This passkey is not known here. Use another one, or your password.")]
     Refused,
     #[error(transparent)]
@@ -82,7 +88,12 @@ impl Control {
     /// [`Control::insert_passkey`] keeps.
     pub fn passkey_handle(&self, account: AccountId) -> Result<Uuid, StoreError> {
         let kept = self.read()?.get(&PASSKEY_HANDLES, &account)?;
-        Ok(Uuid::from_bytes(kept.unwrap_or_else(|| self.random().bytes::<16>())))
+        Ok(kept.map_or_else(|| self.new_passkey_handle(), Uuid::from_bytes))
+    }
+
+    /// A random name for an account that authenticators do not know yet.
+    pub fn new_passkey_handle(&self) -> Uuid {
+        Uuid::from_bytes(self.random().bytes::<16>())
     }
 
     /// Keeps a checked passkey inside a change.
@@ -131,23 +142,31 @@ impl Control {
         })
     }
 
-    /// Takes a passkey away inside a change; answers what it was. It signs in nowhere from this commit on.
-    pub fn delete_passkey(
+    /// Takes a passkey away inside a change; answers what it was. It signs in nowhere from this commit on. Who would
+    /// be left without a way in, or without the second factor that the policy asks for, keeps it.
+    pub fn remove_passkey(
         &self,
         tx: &mut ControlTx,
         account: AccountId,
         id: PasskeyId,
-    ) -> Result<Option<KeptPasskey>, StoreError> {
-        let Some(kept) = tx.get(&PASSKEYS, &(account, id))? else { return Ok(None) };
-        tx.remove(&PASSKEYS, &(account, id))?;
-        tx.remove(&PASSKEY_OWNERS, &credential_key(kept.credential.cred_id()))?;
-        Ok(Some(kept))
+    ) -> Result<Option<KeptPasskey>, PasskeyError> {
+        let person = tx.get(&ACCOUNTS, &account)?.ok_or(PasskeyError::Refused)?;
+        let kept = delete(tx, account, id)?;
+        if tx.scan(&PASSKEYS).under(&account).limit(1).count()? == 0 {
+            if person.password.is_none() && tx.scan(&ACCOUNT_LINKS).under(&account).limit(1).count()? == 0 {
+                return Err(PasskeyError::OnlyWayIn);
+            }
+            if tx.get(&SETTINGS, &0)?.unwrap_or_default().wants_second_factor(person.operator) {
+                return Err(PasskeyError::LastFactor);
+            }
+        }
+        Ok(kept)
     }
 
     /// Forgets every passkey of an account that goes.
     pub fn forget_passkeys(&self, tx: &mut ControlTx, account: AccountId) -> Result<(), StoreError> {
         for ((_, id), _) in tx.scan(&PASSKEYS).under(&account).rows()? {
-            self.delete_passkey(tx, account, id)?;
+            delete(tx, account, id)?;
         }
         tx.remove(&PASSKEY_HANDLES, &account).map(|_| ())
     }
@@ -184,15 +203,17 @@ impl Control {
             Ok(tx.put(&PASSKEYS, &(account, id), &kept)?)
         })
     }
-
-    /// Leaves a line in the audit log about a key whose counter went back.
-    pub(super) fn note_copied_passkey(&self, id: PasskeyId) -> Result<(), StoreError> {
-        self.change_now(Note::new(Actor::Visitor, Action::PasskeyCopyRefused, id), |_| Ok(()))
-    }
 }
 
 fn named(name: &str) -> Result<String, PasskeyError> {
     display_name(name).map_err(|error| PasskeyError::Invalid(error.to_string()))
+}
+
+fn delete(tx: &mut ControlTx, account: AccountId, id: PasskeyId) -> Result<Option<KeptPasskey>, StoreError> {
+    let Some(kept) = tx.get(&PASSKEYS, &(account, id))? else { return Ok(None) };
+    tx.remove(&PASSKEYS, &(account, id))?;
+    tx.remove(&PASSKEY_OWNERS, &credential_key(kept.credential.cred_id()))?;
+    Ok(Some(kept))
 }
 
 fn credential_key(credential: &[u8]) -> String {

@@ -2,11 +2,13 @@
 //! steps for model and mail), `sign_in` the
 //! session, `account` the profile, `tokens` API tokens. `workspaces` are those of a person, `members` what is done to
 //! people in one (`members_page` draws it), `invite` sends invitations and `join` accepts them. `passkeys` lists and adds
-//! passkeys, `passkey_sign_in` proves them.
+//! passkeys, `passkey_sign_in` proves them,
+//! `join_passkey` joins with one.
 
 mod account;
 pub mod invite;
 mod join;
+mod join_passkey;
 pub mod members;
 mod members_page;
 mod passkey_sign_in;
@@ -39,6 +41,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     members_page::routes(config);
     invite::routes(config);
     join::routes(config);
+    join_passkey::routes(config);
 }
 
 /// `/api/v1/me`.

@@ -1,4 +1,5 @@
-//! Passkeys of an account: the list, adding, renaming and removing. `passkey_sign_in` proves them.
+//! Passkeys of an account: the list, adding, renaming and removing. `passkey_sign_in` proves them. The account is told of
+//! each one that comes or goes, in the same commit.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -11,8 +12,11 @@ use serde_json::json;
 use crate::identity::ceremonies::Asker;
 use crate::identity::control::Note;
 use crate::identity::passkeys::{KeptPasskey, PasskeyError};
-use crate::identity::{SignedIn, Via};
-use crate::ids::PasskeyId;
+use crate::identity::{Control, ControlTx, SignedIn, Via};
+use crate::ids::{AccountId, PasskeyId};
+use crate::mail::{FactorChange, Letter};
+use crate::notifications::{self, Kind, Notice};
+use crate::store::StoreError;
 use crate::store::audit::Action;
 use crate::web::access::origin;
 use crate::web::page::{render_with, see_other};
@@ -135,14 +139,32 @@ async fn finish(
     web.control
         .acts(move |tx| {
             let id = control.insert_passkey(tx, account, &name, new)?;
-            Ok::<_, PasskeyError>(control.note(tx, Note::new(by, Action::PasskeyAdded, id))?)
+            control.note(tx, Note::new(by, Action::PasskeyAdded, id))?;
+            Ok::<_, PasskeyError>(tell(tx, &control, account, FactorChange::PasskeyAdded)?)
         })
         .await?;
     Ok(go_on(HERE))
 }
 
+/// Tells the account, in the app and by mail.
+pub(super) fn tell(
+    tx: &mut ControlTx,
+    control: &Control,
+    account: AccountId,
+    what: FactorChange,
+) -> Result<(), StoreError> {
+    let title = match what {
+        FactorChange::PasskeyAdded => "A passkey was added to your account",
+        FactorChange::PasskeyCopied => "A copy of your passkey was refused",
+        _ => "A passkey was removed from your account",
+    };
+    let letter = Letter::SecondFactorChanged { what, at: control.clock().now() };
+    let notice = Notice { letter: Some(letter), ..Notice::new(Kind::SecurityChanged, title, HERE) };
+    notifications::tell(tx, control, account, notice).map(|_| ())
+}
+
 /// The system in a browser's description of itself, as the end of a first name for a passkey.
-fn made_on(user_agent: &str) -> &'static str {
+pub(super) fn made_on(user_agent: &str) -> &'static str {
     let known = [
         ("iPhone", " on iPhone"),
         ("iPad", " on iPad"),
@@ -217,9 +239,10 @@ async fn remove(
     let removed = web
         .control
         .acts(move |tx| {
-            let kept = control.delete_passkey(tx, account, id)?;
+            let kept = control.remove_passkey(tx, account, id)?;
             if kept.is_some() {
                 control.note(tx, Note::new(by, Action::PasskeyRemoved, id))?;
+                tell(tx, &control, account, FactorChange::PasskeyRemoved)?;
             }
             Ok::<_, PasskeyError>(kept)
         })

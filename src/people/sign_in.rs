@@ -132,10 +132,7 @@ async fn sign_in(
             let (action, version, sso) = (action(&web), page::VERSION, Button::of(&sso)?);
             let passkeys = offers_passkeys(&web);
             let email = form.email;
-            render_with(
-                status,
-                &SignInPage { shell, errors, email, next, action, version, passkeys, sso },
-            )
+            render_with(status, &SignInPage { shell, errors, email, next, action, version, passkeys, sso })
         }
     }
 }
