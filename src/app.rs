@@ -15,6 +15,8 @@ use crate::chat::Chat;
 use crate::chat::hub::Hub;
 use crate::clock::{Clock, Random};
 use crate::egress::{Gate, Policy};
+use crate::identity::ceremonies::Ceremonies;
+use crate::identity::sso::Sso;
 use crate::identity::throttle::Throttle;
 use crate::ids::WorkspaceId;
 use crate::jobs::{Board, Runner};
@@ -168,6 +170,8 @@ impl App {
         let mail = MailServer::start(control.clone(), gate.clone(), url.clone())
             .map_err(|e| StartError::Other(e.to_string()))?;
         let mails = Sender::start(mail.clone());
+        let sso =
+            Sso::start(control.clone(), gate.clone(), &url).map_err(|e| StartError::Other(e.to_string()))?;
         let callback =
             url.join("/oauth/salesforce/callback").map_err(|e| StartError::Other(e.to_string()))?;
         let board = Board::default();
@@ -193,6 +197,7 @@ impl App {
             pool,
             clock: options.clock.clone(),
             throttle: Throttle::new(options.clock.clone()),
+            ceremonies: Ceremonies::new(&url, options.clock.clone(), options.random.clone()),
             external: url.clone(),
             behind_proxy: options.behind_proxy,
             demo: options.demo,
@@ -202,9 +207,16 @@ impl App {
         let orgs = web::Data::new(orgs);
         let models = web::Data::new(models);
         let chat = web::Data::new(chat);
-        let (knowledge, mail) = (web::Data::new(knowledge), web::Data::new(mail));
-        let services =
-            Services { web: web.clone(), orgs: orgs.clone(), models: models.clone(), mail, knowledge, chat };
+        let (knowledge, mail, sso) = (web::Data::new(knowledge), web::Data::new(mail), web::Data::new(sso));
+        let services = Services {
+            web: web.clone(),
+            orgs: orgs.clone(),
+            models: models.clone(),
+            mail,
+            sso,
+            knowledge,
+            chat,
+        };
         let (server, running) = serve(listener, services, certificate.as_ref(), options.workers)?;
         Ok(Self {
             address,
@@ -320,6 +332,7 @@ struct Services {
     orgs: web::Data<Orgs>,
     models: web::Data<Models>,
     mail: web::Data<MailServer>,
+    sso: web::Data<Sso>,
     knowledge: web::Data<Knowledge>,
     chat: web::Data<Chat>,
 }
@@ -331,6 +344,7 @@ impl Services {
             .app_data(self.orgs.clone())
             .app_data(self.models.clone())
             .app_data(self.mail.clone())
+            .app_data(self.sso.clone())
             .app_data(self.knowledge.clone())
             .app_data(self.chat.clone());
     }

@@ -92,6 +92,8 @@ ids! {
     NoticeId
     /// A connected Salesforce organisation.
     OrgId
+    /// A passkey of an account (not its credential id).
+    PasskeyId
     /// One HTTP request, for logs, problems and the audit log.
     RequestId
     /// A signed-in browser session (not its cookie).

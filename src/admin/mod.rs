@@ -4,6 +4,7 @@
 mod mail;
 mod model;
 mod policy;
+mod sso;
 
 use actix_web::web;
 use serde::Deserialize;
@@ -12,6 +13,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     mail::routes(config);
     model::routes(config);
     policy::routes(config);
+    sso::routes(config);
 }
 
 /// The pages: path below `/admin`, title, and what the tab says.
@@ -19,6 +21,7 @@ pub const TABS: &[(&str, &str, &str)] = &[
     ("/policy", "Policy", "Policy"),
     ("/model", "Model endpoint", "Model endpoint"),
     ("/mail", "Mail", "Mail"),
+    ("/sso", "Single sign-on", "Single sign-on"),
 ];
 
 /// A form that is only a button.

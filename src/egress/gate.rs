@@ -39,22 +39,24 @@ pub struct Request {
     pub body: Bytes,
     /// The longest silence before the answer and between two pieces of it.
     pub idle: Duration,
+    /// PEM certificates of a private CA that this call trusts besides those of the machine.
+    pub ca: Option<String>,
 }
 
 impl Request {
     /// A request without a body, idle at most 60 seconds.
     pub fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), body: Bytes::new(), idle: Duration::from_mins(1) }
+        let (headers, body) = (HeaderMap::new(), Bytes::new());
+        Self { method, url, headers, body, idle: Duration::from_mins(1), ca: None }
     }
 }
 
 impl Gate {
     pub fn new(policy: Policy, clock: Clock, ledger: Ledger) -> Result<Self, EgressError> {
-        let client = |reach| client(reach);
         let inner = Inner {
             policy: RwLock::new(policy),
-            public: client(Reach::Public)?,
-            intranet: client(Reach::Intranet)?,
+            public: client(Reach::Public, None)?,
+            intranet: client(Reach::Intranet, None)?,
             ledger,
             clock,
         };
@@ -93,7 +95,11 @@ impl Gate {
             Ok(reach) => reach,
             Err(error) => return Err(record.refused(error)),
         };
-        let client = if reach == Reach::Public { &self.0.public } else { &self.0.intranet };
+        let client = match (&request.ca, reach) {
+            (Some(ca), _) => client(reach, Some(ca))?,
+            (None, Reach::Public) => self.0.public.clone(),
+            (None, Reach::Intranet) => self.0.intranet.clone(),
+        };
         record.line.sent_bytes = request.body.len() as u64;
         let idle = request.idle;
         let sending =
@@ -115,8 +121,14 @@ impl Gate {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place where an HTTP client is made")]
-fn client(reach: Reach) -> Result<reqwest::Client, EgressError> {
+fn client(reach: Reach, ca: Option<&str>) -> Result<reqwest::Client, EgressError> {
+    let tls = |e: reqwest::Error| EgressError::Tls { host: String::new(), why: e.to_string() };
+    let trusted = match ca {
+        Some(pem) => reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(tls)?,
+        None => Vec::new(),
+    };
     reqwest::Client::builder()
+        .tls_certs_merge(trusted)
         .redirect(reqwest::redirect::Policy::none())
         .dns_resolver(CheckedResolver(reach))
         .connect_timeout(CONNECT)
@@ -125,7 +137,7 @@ fn client(reach: Reach) -> Result<reqwest::Client, EgressError> {
         .no_proxy()
         .user_agent(concat!("vynos/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(|e| EgressError::Tls { host: String::new(), why: e.to_string() })
+        .map_err(tls)
 }
 
 fn failed(host: String, error: &reqwest::Error) -> EgressError {

@@ -29,6 +29,8 @@ pub enum Purpose {
     Salesforce,
     /// Signing in at Salesforce, refreshing and revoking tokens.
     SalesforceLogin,
+    /// Discovery, keys and tokens of the single sign-on provider.
+    Sso,
 }
 
 /// On whose behalf a call leaves: goes into the ledger with it.

@@ -26,6 +26,8 @@ pub struct Policy {
     pub mail: Option<HostPort>,
     /// Base URLs of model endpoints. May be private.
     pub models: Vec<Url>,
+    /// Origins of the single sign-on provider. May be private.
+    pub sso: Vec<Url>,
     /// Salesforce origins outside the suffix list: the simulated org. Empty in production.
     pub extra_salesforce: Vec<Url>,
     /// Plain http beyond loopback.
@@ -45,6 +47,8 @@ impl Policy {
             Purpose::Mail => return refuse("mail leaves over SMTP only"),
             Purpose::Model if self.models.iter().any(|base| below(url, base)) => Reach::Intranet,
             Purpose::Model => return refuse("it is not the configured model endpoint"),
+            Purpose::Sso if self.sso.iter().any(|known| known.origin() == url.origin()) => Reach::Intranet,
+            Purpose::Sso => return refuse("it is not a host of the saved single sign-on provider"),
             Purpose::Salesforce | Purpose::SalesforceLogin
                 if self.extra_salesforce.iter().any(|extra| extra.origin() == url.origin()) =>
             {
@@ -158,6 +162,18 @@ mod tests {
         assert!(!ok("https://gw.example/x/anthropic-other/v1/messages"));
         assert!(!ok("https://gw.example:444/x/anthropic/v1/messages"));
         assert!(!ok("https://gw.example/x/anthropic/../../admin"));
+    }
+
+    #[test]
+    fn single_sign_on_reaches_only_the_origins_of_its_provider() {
+        let sso = vec![Url::parse("https://id.halden.example/realms/main").unwrap()];
+        let policy = Policy { sso, ..Policy::default() };
+        let ok = |url: &str| policy.check(&Url::parse(url).unwrap(), Purpose::Sso).is_ok();
+        assert!(ok("https://id.halden.example/realms/main/token") && ok("https://id.halden.example/keys"));
+        assert!(!ok("https://id.halden.example:444/keys") && !ok("http://id.halden.example/keys"));
+        assert!(!ok("https://id.halden.example.evil.example/keys") && !ok("https://169.254.169.254/"));
+        let model = policy.check(&Url::parse("https://id.halden.example/v1").unwrap(), Purpose::Model);
+        assert!(model.is_err(), "a host is allowed for one purpose");
     }
 
     #[test]

@@ -120,7 +120,8 @@ pub fn display_name(text: &str) -> Result<String, IdentityError> {
 pub struct NewAccount {
     pub email: Email,
     pub name: String,
-    pub password_hash: String,
+    /// `None` for an account that signs in otherwise.
+    pub password_hash: Option<String>,
     pub operator: bool,
 }
 
@@ -134,7 +135,7 @@ impl Control {
     ) -> Result<NewAccount, IdentityError> {
         let (email, name) = (email.parse::<Email>()?, display_name(name)?);
         password::check_strength(secret, &[email.as_str(), &name])?;
-        Ok(NewAccount { email, name, password_hash: password::hash(secret)?, operator })
+        Ok(NewAccount { email, name, password_hash: Some(password::hash(secret)?), operator })
     }
 
     /// Adds an account inside a change.
@@ -147,7 +148,7 @@ impl Control {
         let account = Account {
             email: new.email,
             name: new.name,
-            password: Some(new.password_hash),
+            password: new.password_hash,
             operator: new.operator,
             state: AccountState::Active,
             created: self.clock().now(),

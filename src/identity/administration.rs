@@ -60,7 +60,10 @@ impl Control {
                 Act::UnmakeOperator => account.operator = false,
             }
             tx.put(&ACCOUNTS, &id, &account)?;
-            if has_operator(tx)? { Ok(()) } else { Err(IdentityError::LastOperator) }
+            if !has_operator(tx)? {
+                return Err(IdentityError::LastOperator);
+            }
+            super::sso::keeps_a_way_in(tx)
         })
     }
 }

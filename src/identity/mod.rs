@@ -3,12 +3,15 @@
 
 pub mod accounts;
 pub mod administration;
+pub mod ceremonies;
 pub mod control;
 pub mod invitations;
 pub mod memberships;
+pub mod passkeys;
 pub mod password;
 pub mod sessions;
 pub mod settings;
+pub mod sso;
 pub mod throttle;
 pub mod tokens;
 

@@ -133,7 +133,9 @@ impl Control {
         let stored = known.as_ref().and_then(|(_, account)| account.password.as_deref());
         let right = password::verify(secret, stored);
         match known {
-            Some((id, account)) if right && account.state == AccountState::Active => {
+            Some((id, account))
+                if right && account.state == AccountState::Active && self.may_skip_sso(id)? =>
+            {
                 self.start_session(id, from)
             }
             _ => Err(IdentityError::WrongCredentials),

@@ -184,6 +184,7 @@ pub enum FactorChange {
     CodesRenewed,
     CodeUsed,
     PasskeyAdded,
+    PasskeyCopied,
     PasskeyRemoved,
     TotpAdded,
     TotpRemoved,

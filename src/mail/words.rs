@@ -365,6 +365,10 @@ fn factor(what: FactorChange) -> (&'static str, &'static str) {
         }
         FactorChange::CodeUsed => ("A recovery code was used to sign in", "It works no second time."),
         FactorChange::PasskeyAdded => ("A passkey was added to your account", "It can sign in from now on."),
+        FactorChange::PasskeyCopied => (
+            "A copy of your passkey was refused",
+            "A passkey counts its uses, and this one counted back: somebody may have copied it. Remove it and add a new one.",
+        ),
         FactorChange::PasskeyRemoved => ("A passkey was removed from your account", "It no longer signs in."),
         FactorChange::TotpAdded => {
             ("Codes from an app are on", "Signing in asks for a code of the app from now on.")

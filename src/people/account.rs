@@ -5,8 +5,10 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
+use super::sso::Linked;
 use crate::identity::accounts::{ACCOUNTS, display_name};
 use crate::identity::control::Note;
+use crate::identity::sso::Sso;
 use crate::identity::{IdentityError, Theme, Via};
 use crate::store::Read as _;
 use crate::store::audit::Action;
@@ -32,6 +34,7 @@ struct ProfilePage {
     errors: Vec<FieldError>,
     name: String,
     saved: bool,
+    sso: Option<Linked>,
 }
 
 #[derive(Deserialize)]
@@ -40,9 +43,21 @@ struct Saved {
     saved: bool,
 }
 
-async fn profile(web: web::Data<Web>, me: Me, query: web::Query<Saved>) -> Result<HttpResponse, Problem> {
+async fn profile(
+    web: web::Data<Web>,
+    sso: web::Data<Sso>,
+    me: Me,
+    query: web::Query<Saved>,
+) -> Result<HttpResponse, Problem> {
+    let sso = Linked::of(&web, &sso, me.account())?;
     let shell = Shell::account(&web, &me, "Profile")?;
-    page::render(&ProfilePage { name: shell.name.clone(), shell, errors: Vec::new(), saved: query.saved })
+    page::render(&ProfilePage {
+        name: shell.name.clone(),
+        shell,
+        errors: Vec::new(),
+        saved: query.saved,
+        sso,
+    })
 }
 
 #[derive(Deserialize)]
@@ -62,7 +77,7 @@ async fn save_profile(
         Err(error) => {
             let errors = vec![FieldError { field: "name".into(), message: error.to_string() }];
             let shell = Shell::account(&web, &me, "Profile")?;
-            let page = ProfilePage { shell, errors, name: form.name, saved: false };
+            let page = ProfilePage { shell, errors, name: form.name, saved: false, sso: None };
             return render_with(StatusCode::UNPROCESSABLE_ENTITY, &page);
         }
     };

@@ -41,6 +41,8 @@ struct InvitePage {
     me: Option<(String, String, bool)>,
     name: String,
     errors: Vec<FieldError>,
+    /// Whether passkeys work at this address.
+    passkeys: bool,
 }
 
 #[derive(Template)]
@@ -54,7 +56,7 @@ fn gone(web: &Web) -> Result<HttpResponse, Problem> {
 }
 
 /// What the link opens; every wrong link makes the next try of this address wait longer.
-fn offer(web: &Web, from: &Origin, token: &str) -> Result<Option<Offer>, Problem> {
+pub(super) fn offer(web: &Web, from: &Origin, token: &str) -> Result<Option<Offer>, Problem> {
     let key = format!("invitation {}", from.address);
     web.throttle.check(&key)?;
     match web.control.offer(token) {
@@ -74,7 +76,8 @@ fn view(web: &Web, token: String, offer: Offer, me: Option<&SignedIn>) -> Invite
     });
     let ends = offer.invitation.ends.strftime("%-d %B %Y").to_string();
     let shell = Blank::new(web, &format!("Join {}", offer.workspace.name));
-    InvitePage { shell, token, offer, ends, me, name: String::new(), errors: Vec::new() }
+    let passkeys = web.ceremonies.available();
+    InvitePage { shell, token, offer, ends, me, name: String::new(), errors: Vec::new(), passkeys }
 }
 
 async fn show(
@@ -189,7 +192,7 @@ async fn switch(
 }
 
 /// Uses up the link; membership, audit line and the word to who sent it are in the same commit.
-fn accept(
+pub(super) fn accept(
     control: &Control,
     tx: &mut crate::identity::ControlTx,
     token: &str,
@@ -202,7 +205,7 @@ fn accept(
 }
 
 /// Tells open pages of the workspace; answers its slug.
-fn arrived(web: &Web, workspace: WorkspaceId) -> Result<String, Problem> {
+pub(super) fn arrived(web: &Web, workspace: WorkspaceId) -> Result<String, Problem> {
     let row = web.control.workspace(workspace)?.ok_or(Problem::NotFound)?;
     members::announce(&web.door.for_runner(workspace)?);
     Ok(row.slug)

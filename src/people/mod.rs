@@ -1,17 +1,23 @@
 //! People: first run, sign-in, the account's own pages, API tokens. `setup` is the wizard (`setup_model` and `setup_mail` its
 //! steps for model and mail), `sign_in` the
 //! session, `account` the profile, `tokens` API tokens. `workspaces` are those of a person, `members` what is done to
-//! people in one (`members_page` draws it), `invite` sends invitations and `join` accepts them.
+//! people in one (`members_page` draws it), `invite` sends invitations and `join` accepts them. `passkeys` lists and adds
+//! passkeys, `passkey_sign_in` proves them,
+//! `join_passkey` joins with one.
 
 mod account;
 pub mod invite;
 mod join;
+mod join_passkey;
 pub mod members;
 mod members_page;
+mod passkey_sign_in;
+pub mod passkeys;
 mod setup;
 mod setup_mail;
 mod setup_model;
 mod sign_in;
+mod sso;
 mod tokens;
 mod workspaces;
 
@@ -26,12 +32,16 @@ pub fn routes(config: &mut web::ServiceConfig) {
     setup_model::routes(config);
     setup_mail::routes(config);
     sign_in::routes(config);
+    passkeys::routes(config);
+    passkey_sign_in::routes(config);
+    sso::routes(config);
     account::routes(config);
     tokens::routes(config);
     workspaces::routes(config);
     members_page::routes(config);
     invite::routes(config);
     join::routes(config);
+    join_passkey::routes(config);
 }
 
 /// `/api/v1/me`.

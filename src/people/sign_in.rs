@@ -6,6 +6,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
+use super::sso::Button;
+use crate::identity::sso::Sso;
 use crate::identity::{Email, IdentityError, SessionToken};
 use crate::seal::Secret;
 use crate::web::access::{cookie_name, origin, session_token};
@@ -32,6 +34,9 @@ struct SignInPage {
     next: String,
     action: &'static str,
     version: &'static str,
+    /// Whether passkeys work at this address.
+    passkeys: bool,
+    sso: Option<Button>,
 }
 
 #[derive(Deserialize)]
@@ -41,7 +46,7 @@ struct Next {
 }
 
 /// Where to go after sign-in: a path of this site and nothing else.
-fn safe_next(next: &str) -> String {
+pub(super) fn safe_next(next: &str) -> String {
     let plain = next.starts_with('/') && !next.starts_with("//") && !next.contains(['\\', '\r', '\n']);
     if plain { next.to_owned() } else { "/".to_owned() }
 }
@@ -51,8 +56,14 @@ fn action(web: &Web) -> &'static str {
     if web.settings().set_up { "/sign-in" } else { "/setup/sign-in" }
 }
 
+/// Whether passkeys work here: not in setup, and not at an address without a name.
+fn offers_passkeys(web: &Web) -> bool {
+    web.settings().set_up && web.ceremonies.available()
+}
+
 async fn show(
     web: web::Data<Web>,
+    sso: web::Data<Sso>,
     visitor: Visitor,
     query: web::Query<Next>,
 ) -> Result<HttpResponse, Problem> {
@@ -66,6 +77,8 @@ async fn show(
         next: safe_next(&query.next),
         action: action(&web),
         version: page::VERSION,
+        passkeys: offers_passkeys(&web),
+        sso: Button::of(&sso)?,
     })
 }
 
@@ -80,6 +93,7 @@ struct SignInForm {
 
 async fn sign_in(
     web: web::Data<Web>,
+    sso: web::Data<Sso>,
     request: HttpRequest,
     OpenForm(form): OpenForm<SignInForm>,
 ) -> Result<HttpResponse, Problem> {
@@ -115,8 +129,10 @@ async fn sign_in(
             let errors = vec![FieldError { field: "email".into(), message: format!("{message}.") }];
             let next = safe_next(&form.next);
             let shell = Blank::new(&web, "Sign in");
-            let (action, version) = (action(&web), page::VERSION);
-            render_with(status, &SignInPage { shell, errors, email: form.email, next, action, version })
+            let (action, version, sso) = (action(&web), page::VERSION, Button::of(&sso)?);
+            let passkeys = offers_passkeys(&web);
+            let email = form.email;
+            render_with(status, &SignInPage { shell, errors, email, next, action, version, passkeys, sso })
         }
     }
 }

@@ -23,6 +23,7 @@ pub use problem::Problem;
 use url::Url;
 
 use crate::clock::Clock;
+use crate::identity::ceremonies::Ceremonies;
 use crate::identity::throttle::Throttle;
 use crate::identity::{Control, Settings};
 use crate::workspace::{Door, Pool, Viewer};
@@ -35,6 +36,8 @@ pub struct Web {
     pub pool: Arc<Pool>,
     pub clock: Clock,
     pub throttle: Throttle,
+    /// Passkeys that are being added or proved right now.
+    pub ceremonies: Ceremonies,
     /// The address people use; links in mails and the OAuth callback are made from it.
     pub external: Url,
     /// The first hop is a trusted proxy on this machine that sets `X-Forwarded-For`.

@@ -8,6 +8,7 @@ use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
+use crate::identity::passkeys::PasskeyError;
 use crate::identity::{IdentityError, Role, Scope};
 use crate::seal::SealError;
 use crate::store::StoreError;
@@ -257,6 +258,15 @@ impl From<IdentityError> for Problem {
             IdentityError::WrongCredentials | IdentityError::WrongSetupCode => {
                 Self::field("", error.to_string())
             }
+        }
+    }
+}
+
+impl From<PasskeyError> for Problem {
+    fn from(error: PasskeyError) -> Self {
+        match error {
+            PasskeyError::Store(error) => error.into(),
+            other => Self::field("", other.to_string()),
         }
     }
 }

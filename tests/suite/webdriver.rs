@@ -179,8 +179,28 @@ impl Browser {
     /// Makes the page narrower than a window may be, as a phone or 400 % zoom does.
     pub async fn narrow(&self, width: u32, height: u32) {
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
-        let command = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": metrics });
-        self.post("goog/cdp/execute", command).await;
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+    }
+
+    /// Gives the browser a passkey provider of its own, whose person is at hand and known to it; answers its id.
+    pub async fn authenticator(&self) -> String {
+        self.devtools("WebAuthn.enable", json!({})).await;
+        let options = json!({
+            "protocol": "ctap2", "transport": "internal", "hasResidentKey": true, "hasUserVerification": true,
+            "isUserVerified": true, "automaticPresenceSimulation": true,
+        });
+        let made = self.devtools("WebAuthn.addVirtualAuthenticator", json!({ "options": options })).await;
+        made["authenticatorId"].as_str().unwrap().to_owned()
+    }
+
+    /// Whether the person touches the authenticator when asked.
+    pub async fn touches(&self, authenticator: &str, touches: bool) {
+        let to = json!({ "authenticatorId": authenticator, "enabled": touches });
+        self.devtools("WebAuthn.setAutomaticPresenceSimulation", to).await;
+    }
+
+    async fn devtools(&self, command: &str, params: Value) -> Value {
+        self.post("goog/cdp/execute", json!({ "cmd": command, "params": params })).await
     }
 
     pub async fn run(&self, script: &str) -> Value {

@@ -1,0 +1,89 @@
+//! Passkeys in Chromium with its virtual authenticator: added, used alone, renamed, removed.
+
+use crate::browser::{is_accessible, is_calm, sign_in};
+use crate::harness::Server;
+use crate::webdriver::Browser;
+
+const LIST: &str = "/account/passkeys";
+
+/// Adds a passkey on the list's page.
+pub async fn add(browser: &Browser, base: &str) {
+    browser.goto(&format!("{base}{LIST}")).await;
+    let before = browser.run("return document.querySelectorAll('#passkeys .setrow').length").await;
+    browser.click("[data-passkey=add]").await;
+    let more = format!("return document.querySelectorAll('#passkeys .setrow').length > {before}");
+    browser.wait(&more).await;
+}
+
+pub async fn sign_out(browser: &Browser) {
+    browser.click(".me").await;
+    browser.click("form[action='/sign-out'] button").await;
+    browser.find("#password").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passkey_is_added_signs_in_alone_is_renamed_and_removed() {
+    let (server, _ada) = Server::ready().await;
+    let browser = Browser::start(1440, 900, true).await;
+    let key = browser.authenticator().await;
+    sign_in(&browser, &server.base).await;
+    browser.goto(&format!("{}{LIST}", server.base)).await;
+    is_calm(&browser, "/passkeys-none").await;
+    add(&browser, &server.base).await;
+    assert!(browser.text("#passkeys").await.contains("Passkey on Linux"));
+    is_calm(&browser, "/passkeys").await;
+    is_accessible(&browser, "passkeys").await;
+    // The same authenticator is not registered twice.
+    browser.click("[data-passkey=add]").await;
+    browser.wait("return !document.getElementById('passkeys-said').hidden").await;
+    assert!(browser.text("#passkeys-said").await.contains("registered already"));
+    is_calm(&browser, "/passkeys-twice").await;
+
+    browser.touches(&key, false).await;
+    sign_out(&browser).await;
+    is_calm(&browser, "/sign-in-passkey").await;
+    is_accessible(&browser, "sign-in with a passkey").await;
+    browser.touches(&key, true).await;
+    browser.click("[data-passkey=prove]").await;
+    browser.find(".side").await;
+    browser.goto(&format!("{}{LIST}", server.base)).await;
+    assert!(browser.text("#passkeys").await.contains("used 23 Nov 2026"));
+
+    browser.click("#passkeys .setrow a").await;
+    browser.type_into("#name", "Ada’s laptop").await;
+    is_calm(&browser, "/passkey").await;
+    is_accessible(&browser, "one passkey").await;
+    browser.click("form[action$='/rename'] button").await;
+    browser.wait("return location.pathname === '/account/passkeys'").await;
+    assert!(browser.text("#passkeys").await.contains("Ada’s laptop"));
+    browser.click("#passkeys .setrow a").await;
+    browser.click("form[action$='/remove'] .btn.bad").await;
+    browser.wait("return location.pathname === '/account/passkeys'").await;
+    assert!(browser.text("#passkeys").await.contains("No passkeys yet"));
+
+    browser.touches(&key, false).await;
+    sign_out(&browser).await;
+    browser.touches(&key, true).await;
+    browser.click("[data-passkey=prove]").await;
+    browser.wait("return !document.getElementById('passkey-said').hidden").await;
+    assert!(browser.text("#passkey-said").await.contains("not known here"));
+    let complaints = browser.complaints().await;
+    assert!(complaints.iter().all(|c| c.contains("422")), "{complaints:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sign_in_page_offers_a_passkey_in_its_field() {
+    let (server, _ada) = Server::ready().await;
+    let browser = Browser::start(1440, 900, true).await;
+    let key = browser.authenticator().await;
+    sign_in(&browser, &server.base).await;
+    add(&browser, &server.base).await;
+    browser.touches(&key, false).await;
+    sign_out(&browser).await;
+    assert!(browser.url().await.ends_with("/sign-in"));
+    // The person takes the passkey that the field offers.
+    browser.touches(&key, true).await;
+    browser.goto(&format!("{}/sign-in?next=/account/profile", server.base)).await;
+    browser.wait("return location.pathname === '/account/profile'").await;
+    assert!(browser.complaints().await.is_empty());
+}
