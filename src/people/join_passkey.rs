@@ -3,8 +3,9 @@
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
+use super::device::system;
 use super::join::{accept, arrived, offer};
-use super::passkeys::{Finish, go_on, made_on};
+use super::passkeys::{Finish, go_on};
 use super::sign_in::with_cookie;
 use crate::identity::accounts::{NewAccount, display_name};
 use crate::identity::ceremonies::Asker;
@@ -76,7 +77,7 @@ async fn finish(
     let answer = Finish { ceremony: form.ceremony, credential: form.credential, next: String::new() };
     let asker = asker(&web.control, &token);
     let new = web.ceremonies.finish_adding(&asker, &answer.ceremony, &answer.credential()?)?;
-    let passkey = format!("Passkey{}", made_on(&visitor.origin.user_agent));
+    let passkey = format!("Passkey{}", system(&visitor.origin.user_agent));
     let person = NewAccount { email: offer.invitation.email, name, password_hash: None, operator: false };
     let control = web.control.clone();
     let (account, workspace) = web

@@ -6,6 +6,9 @@
 //! `join_passkey` joins with one.
 
 mod account;
+mod code;
+mod confirm;
+mod device;
 pub mod invite;
 mod join;
 mod join_passkey;
@@ -13,6 +16,8 @@ pub mod members;
 mod members_page;
 mod passkey_sign_in;
 pub mod passkeys;
+mod password;
+mod security;
 mod setup;
 mod setup_mail;
 mod setup_model;
@@ -32,6 +37,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
     setup_model::routes(config);
     setup_mail::routes(config);
     sign_in::routes(config);
+    code::routes(config);
+    confirm::routes(config);
+    password::routes(config);
+    security::routes(config);
     passkeys::routes(config);
     passkey_sign_in::routes(config);
     sso::routes(config);
@@ -47,6 +56,14 @@ pub fn routes(config: &mut web::ServiceConfig) {
 /// `/api/v1/me`.
 pub fn api_routes(config: &mut web::ServiceConfig) {
     account::api_routes(config);
+}
+
+/// An error as a sentence of its own.
+fn sentence(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let mut rest = text.chars();
+    let first: String = rest.next().into_iter().flat_map(char::to_uppercase).collect();
+    format!("{first}{}{}", rest.as_str(), if text.ends_with('.') { "" } else { "." })
 }
 
 /// A step number as loops count.

@@ -4,8 +4,9 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
-use super::passkeys::{Finish, go_on, tell};
-use super::sign_in::{safe_next, with_cookie};
+use super::passkeys::{Finish, go_on};
+use super::security::tell;
+use super::sign_in::{note_device, safe_next, with_cookie};
 use crate::identity::Control;
 use crate::identity::accounts::{ACCOUNTS, AccountState};
 use crate::identity::ceremonies::Asker;
@@ -51,6 +52,7 @@ async fn finish(
     let account = prove(&web, &request, Asker::Stranger, &form, None).await?;
     let (state, from) = (web.clone(), origin(&request, &web));
     let token = web::block(move || state.control.start_session(account, from)).await??;
+    note_device(&web, &token, origin(&request, &web)).await?;
     Ok(with_cookie(go_on(&safe_next(&form.next)), &web, &token))
 }
 

@@ -9,14 +9,14 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::device::system;
+use super::security::tell;
 use crate::identity::ceremonies::Asker;
 use crate::identity::control::Note;
 use crate::identity::passkeys::{KeptPasskey, PasskeyError};
-use crate::identity::{Control, ControlTx, SignedIn, Via};
-use crate::ids::{AccountId, PasskeyId};
-use crate::mail::{FactorChange, Letter};
-use crate::notifications::{self, Kind, Notice};
-use crate::store::StoreError;
+use crate::identity::{SignedIn, Via};
+use crate::ids::PasskeyId;
+use crate::mail::FactorChange;
 use crate::store::audit::Action;
 use crate::web::access::origin;
 use crate::web::page::{render_with, see_other};
@@ -38,18 +38,18 @@ const HERE: &str = "/account/passkeys";
 
 /// One passkey as listed.
 pub struct Row {
-    id: String,
-    name: String,
-    added: String,
-    used: String,
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) added: String,
+    pub(super) used: String,
 }
 
 /// What `people/passkeys.html` draws: the section of the security page.
 pub struct Section {
-    rows: Vec<Row>,
+    pub(super) rows: Vec<Row>,
     /// Whether browsers can use passkeys at this address.
-    available: bool,
-    full: bool,
+    pub(super) available: bool,
+    pub(super) full: bool,
 }
 
 impl Section {
@@ -134,7 +134,7 @@ async fn finish(
     PostForm(form): PostForm<Finish>,
 ) -> Result<HttpResponse, Problem> {
     let new = web.ceremonies.finish_adding(&asker(&me)?, &form.ceremony, &form.credential()?)?;
-    let name = format!("Passkey{}", made_on(&origin(&request, &web).user_agent));
+    let name = format!("Passkey{}", system(&origin(&request, &web).user_agent));
     let (control, account, by) = (web.control.clone(), me.account(), me.actor());
     web.control
         .acts(move |tx| {
@@ -144,37 +144,6 @@ async fn finish(
         })
         .await?;
     Ok(go_on(HERE))
-}
-
-/// Tells the account, in the app and by mail.
-pub(super) fn tell(
-    tx: &mut ControlTx,
-    control: &Control,
-    account: AccountId,
-    what: FactorChange,
-) -> Result<(), StoreError> {
-    let title = match what {
-        FactorChange::PasskeyAdded => "A passkey was added to your account",
-        FactorChange::PasskeyCopied => "A copy of your passkey was refused",
-        _ => "A passkey was removed from your account",
-    };
-    let letter = Letter::SecondFactorChanged { what, at: control.clock().now() };
-    let notice = Notice { letter: Some(letter), ..Notice::new(Kind::SecurityChanged, title, HERE) };
-    notifications::tell(tx, control, account, notice).map(|_| ())
-}
-
-/// The system in a browser's description of itself, as the end of a first name for a passkey.
-pub(super) fn made_on(user_agent: &str) -> &'static str {
-    let known = [
-        ("iPhone", " on iPhone"),
-        ("iPad", " on iPad"),
-        ("Android", " on Android"),
-        ("Windows", " on Windows"),
-        ("Macintosh", " on macOS"),
-        ("CrOS", " on ChromeOS"),
-        ("Linux", " on Linux"),
-    ];
-    known.into_iter().find(|(mark, _)| user_agent.contains(mark)).map_or("", |(_, name)| name)
 }
 
 #[derive(Template)]

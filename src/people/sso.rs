@@ -7,10 +7,10 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::sign_in::{safe_next, with_cookie};
-use crate::identity::IdentityError;
+use super::sign_in::{go_on, safe_next, with_cookie};
 use crate::identity::control::Note;
 use crate::identity::sso::{Arrived, Callback, Link, Sso, SsoError};
+use crate::identity::{IdentityError, Proved};
 use crate::ids::AccountId;
 use crate::seal::Secret;
 use crate::store::audit::Action;
@@ -142,10 +142,11 @@ async fn enter(
     match arrived {
         Arrived::Prove => Ok(see_other("/sign-in/sso/prove")),
         Arrived::Linked { next } => Ok(see_other(&next)),
-        Arrived::Account { account, next, .. } => {
+        Arrived::Account { account, complete, next } => {
             let (state, from) = (web.clone(), origin(request, web));
-            let token = web::block(move || state.control.start_session(account, from)).await??;
-            Ok(with_cookie(see_other(&next), web, &token))
+            let (here, proved) = (from.clone(), Proved::SingleSignOn { second_factor: complete });
+            let step = web::block(move || state.control.begin_sign_in(account, from, proved)).await??;
+            go_on(web, step, here, &next).await
         }
     }
 }
