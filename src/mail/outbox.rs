@@ -66,6 +66,17 @@ pub fn post(tx: &mut ControlTx, control: &Control, to: &str, letter: &Letter) ->
     put(tx, control, MailId::new(control.clock(), control.random()), to, None, letter)
 }
 
+/// Like [`post`], under an id that the caller keeps, to look later how it went.
+pub fn post_as(
+    tx: &mut ControlTx,
+    control: &Control,
+    id: MailId,
+    to: &str,
+    letter: &Letter,
+) -> Result<bool, StoreError> {
+    put(tx, control, id, to, None, letter)
+}
+
 /// Like [`post`], for something that may run again: the mail of an id is put once, and goes out only while `member`
 /// still is one.
 pub fn post_once(
