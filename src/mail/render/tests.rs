@@ -35,6 +35,7 @@ fn letters(x: &str) -> Vec<Letter> {
         Letter::CriticalFinding {
             workspace: workspace(),
             org: s("Production"),
+            count: 7,
             findings: vec![
                 (s("Flow updates records inside a loop"), s("Opportunity: Renewal Sync")),
                 (s("Class runs without sharing"), s("ContractService")),
@@ -202,7 +203,9 @@ fn hostile_names_stay_text() {
 
 #[test]
 fn a_mail_leads_nowhere_else() {
-    for link in ["https://evil.example/x", "//evil.example/", "javascript:alert(1)", "http://vynos.halden.example/"] {
+    for link in
+        ["https://evil.example/x", "//evil.example/", "javascript:alert(1)", "http://vynos.halden.example/"]
+    {
         let ends = at("2026-12-03T09:44:00Z");
         let letter = Letter::PasswordReset { link: link.into(), ends };
         assert!(matches!(letter.render(&external()), Err(Undrawable::ForeignLink)), "{link}");
