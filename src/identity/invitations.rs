@@ -51,6 +51,8 @@ pub struct Invitation {
 /// A link that was just made: the token is known here and nowhere else.
 pub struct Issued {
     pub id: InvitationId,
+    /// The mail with the link that this one replaces.
+    pub replaces: Option<MailId>,
     pub email: Email,
     pub role: Role,
     pub token: Secret,
@@ -136,7 +138,8 @@ impl Control {
             return Err(IdentityError::TooMany(wait.unsigned_abs()));
         }
         tx.remove(&INVITATION_LINKS, &row.link)?;
-        self.issue(tx, by, workspace, id, row.email, row.role)
+        let issued = self.issue(tx, by, workspace, id, row.email, row.role)?;
+        Ok(Issued { replaces: row.mail, ..issued })
     }
 
     fn issue(
@@ -154,7 +157,7 @@ impl Control {
         tx.put(&INVITATION_LINKS, &link, &(workspace, id))?;
         let row = Invitation { email: email.clone(), role, by, sent, ends, mail: None, link };
         tx.put(&INVITATIONS, &(workspace, id), &row)?;
-        Ok(Issued { id, email, role, token: Secret::new(token), ends })
+        Ok(Issued { id, replaces: None, email, role, token: Secret::new(token), ends })
     }
 
     /// Keeps which mail carries the link of an invitation that was just issued.

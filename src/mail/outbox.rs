@@ -245,17 +245,18 @@ pub async fn retry(control: &Control, by: &SignedIn, id: MailId) -> Result<bool,
 
 /// Throws a mail away that waits or is dead. Answers whether there was one; a mail on its way can't be stopped.
 pub async fn drop(control: &Control, by: &SignedIn, id: MailId) -> Result<bool, StoreError> {
-    control
-        .change(Note::new(by.actor(), Action::MailDropped, id), move |tx| {
-            let Some(row) = tx.get(&OUTBOX, &id)? else { return Ok(false) };
-            if matches!(row.state, MailState::Sending | MailState::Sent) {
-                return Ok(false);
-            }
-            forget_end(tx, id, &row)?;
-            tx.remove(&OUTBOX_DUE, &(row.due_ms, id))?;
-            tx.remove(&OUTBOX, &id)
-        })
-        .await
+    control.change(Note::new(by.actor(), Action::MailDropped, id), move |tx| recall(tx, id)).await
+}
+
+/// [`drop`] inside a change that makes the mail pointless: its link was replaced or withdrawn.
+pub fn recall(tx: &mut ControlTx, id: MailId) -> Result<bool, StoreError> {
+    let Some(row) = tx.get(&OUTBOX, &id)? else { return Ok(false) };
+    if matches!(row.state, MailState::Sending | MailState::Sent) {
+        return Ok(false);
+    }
+    forget_end(tx, id, &row)?;
+    tx.remove(&OUTBOX_DUE, &(row.due_ms, id))?;
+    tx.remove(&OUTBOX, &id)
 }
 
 fn forget_end(tx: &mut ControlTx, id: MailId, row: &MailRow) -> Result<(), StoreError> {

@@ -11,6 +11,7 @@ use super::members_page::{self, Outcome};
 use crate::identity::invitations::{AT_ONCE, Issued, NotInvited, addresses};
 use crate::identity::{Control, ControlTx, Email, IdentityError, Role};
 use crate::ids::{InvitationId, MailId};
+use crate::mail::outbox::recall;
 use crate::mail::{Letter, MAIL_SERVER, post_as};
 use crate::store::Read as _;
 use crate::store::audit::Action;
@@ -103,7 +104,10 @@ fn hand_over(
     issued: Issued,
     by: By,
 ) -> Result<Invited, IdentityError> {
-    let Issued { id, email, role, token, ends } = issued;
+    let Issued { id, replaces, email, role, token, ends } = issued;
+    if let Some(mail) = replaces {
+        recall(tx, mail)?;
+    }
     let path = format!("/invite/{}", token.expose());
     let mut mailed = false;
     if by == By::Mail {
@@ -201,7 +205,11 @@ pub async fn withdraw_invitation(web: &Web, ws: &Admin, id: InvitationId) -> Res
     let (act, control) = (Act::of(ws), web.control.clone());
     web.control
         .change(act.note(Action::InvitationRevoked, id), move |tx| {
-            control.withdraw_invitation(tx, act.by, act.workspace, id)
+            let row = control.withdraw_invitation(tx, act.by, act.workspace, id)?;
+            if let Some(mail) = row.mail {
+                recall(tx, mail)?;
+            }
+            Ok::<_, IdentityError>(())
         })
         .await?;
     announce(ws);
