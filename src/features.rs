@@ -11,7 +11,8 @@ use crate::jobs::{JobContext, JobError, Kind};
 use crate::knowledge::{self, Knowledge};
 use crate::orgs::{self, Orgs};
 use crate::web::Problem;
-use crate::web::page::{NavItem, NavOrg, Navigation};
+use crate::web::live::notice_topics;
+use crate::web::page::{Bell, NavItem, NavOrg, Navigation};
 use crate::workspace::Viewer;
 use crate::{access, admin, api, audit, demo, deployments, health, insights, notifications, people};
 
@@ -52,6 +53,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/", Account),
     route("GET", "/account/confirm", Account),
     route("POST", "/account/confirm", Account),
+    route("GET", "/account/notifications", Account),
+    route("POST", "/account/notifications", Account),
     route("GET", "/account/passkeys", Account),
     route("POST", "/account/passkeys/begin", Account),
     route("POST", "/account/passkeys/finish", Account),
@@ -74,6 +77,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/admin/mail", Operator),
     route("POST", "/admin/mail", Operator),
     route("POST", "/admin/mail/remove", Operator),
+    route("POST", "/admin/mail/{mail}/drop", Operator),
+    route("POST", "/admin/mail/{mail}/retry", Operator),
     route("GET", "/admin/model", Operator),
     route("POST", "/admin/model", Operator),
     route("POST", "/admin/model/remove", Operator),
@@ -182,6 +187,9 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/w/{workspace}/members/roles", Role(Admin)),
     route("GET", "/w/{workspace}/members/{account}/remove", Role(Admin)),
     route("POST", "/w/{workspace}/members/{account}/remove", Role(Admin)),
+    route("GET", "/w/{workspace}/n/{notice}", Role(Reader)),
+    route("GET", "/w/{workspace}/notifications", Role(Reader)),
+    route("POST", "/w/{workspace}/notifications/read", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}/connection", Role(Reader)),
     route("POST", "/w/{workspace}/o/{org}/deploy-policy", Role(Admin)),
@@ -235,6 +243,7 @@ pub fn mount(config: &mut web::ServiceConfig) {
     knowledge::routes(config);
     chat::routes(config);
     deployments::routes(config);
+    notifications::routes(config);
     audit::routes(config);
     admin::routes(config);
 }
@@ -262,7 +271,7 @@ async fn forgotten(job: JobContext) -> Result<(), JobError> {
 }
 
 /// The sidebar of a workspace; `current` is the path of the open entry below `/w/{slug}/`.
-pub fn navigation(ws: &Viewer, current: &str) -> Result<Navigation, Problem> {
+pub fn navigation(control: &Control, ws: &Viewer, current: &str) -> Result<Navigation, Problem> {
     let path = |end: &str| format!("/w/{}/{end}", ws.row().slug);
     let item = |end: &str, label, icon| NavItem { href: path(end), label, icon, count: 0 };
     let read = ws.read()?;
@@ -304,5 +313,11 @@ pub fn navigation(ws: &Viewer, current: &str) -> Result<Navigation, Problem> {
         foot.push(item("audit", "Audit log", "scroll-text"));
     }
     foot.push(item("tokens", "API tokens", "key-round"));
-    Ok(Navigation { orgs: orgs.collect(), new_chat, main, recent, foot, home })
+    let bell = Bell {
+        href: path("notifications"),
+        stream: path("live"),
+        topics: notice_topics(ws.account()),
+        unread: notifications::unread(control, ws)?,
+    };
+    Ok(Navigation { orgs: orgs.collect(), new_chat, main, recent, foot, home, bell: Some(bell) })
 }

@@ -1,9 +1,8 @@
-//! People: first run, sign-in, the account's own pages, API tokens. `setup` is the wizard (`setup_model` and `setup_mail` its
-//! steps for model and mail), `sign_in` the
-//! session, `account` the profile, `tokens` API tokens. `workspaces` are those of a person, `members` what is done to
-//! people in one (`members_page` draws it), `invite` sends invitations and `join` accepts them. `passkeys` lists and adds
-//! passkeys, `passkey_sign_in` proves them,
-//! `join_passkey` joins with one.
+//! People: first run, sign-in, the account's own pages, API tokens. `setup` is the wizard (`setup_model` and `setup_mail`
+//! its steps for model and mail), `sign_in` the session with `code` its second step and `confirm` before dangerous acts,
+//! `security` what an account signs in with (`password`, `passkeys`), `account` the profile, `tokens` API tokens.
+//! `workspaces` are those of a person, `members` what is done to people in one (`members_page` and `leaving` draw it),
+//! `invite` sends invitations and `join` accepts them, `join_passkey` with a passkey; `passkey_sign_in` and `sso` sign in.
 
 mod account;
 mod code;
@@ -12,6 +11,7 @@ mod device;
 pub mod invite;
 mod join;
 mod join_passkey;
+mod leaving;
 pub mod members;
 mod members_page;
 mod passkey_sign_in;
@@ -48,6 +48,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     tokens::routes(config);
     workspaces::routes(config);
     members_page::routes(config);
+    leaving::routes(config);
     invite::routes(config);
     join::routes(config);
     join_passkey::routes(config);

@@ -109,6 +109,7 @@ actions! {
     OrgDisconnected "org.disconnected"
     OrgIndexed "org.indexed"
     OrgSignedOut "org.signed_out"
+    OrgSyncFailed "org.sync_failed"
     OrgSyncRequested "org.sync_requested"
     OrgSynced "org.synced"
     OrgTokenRefreshed "org.token_refreshed"

@@ -45,7 +45,7 @@ pub struct Web {
     /// A throw-away instance with a simulated org and a scripted model.
     pub demo: bool,
     /// Entries of the sidebar, from the feature list; given the path of the open entry.
-    pub navigation: fn(&Viewer, &str) -> Result<page::Navigation, Problem>,
+    pub navigation: fn(&Control, &Viewer, &str) -> Result<page::Navigation, Problem>,
     /// Settings as last read; refreshed by whoever changes them.
     pub settings: RwLock<Settings>,
 }
