@@ -8,10 +8,9 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::sign_in::{safe_next, with_cookie};
-use crate::identity::IdentityError;
 use crate::identity::control::Note;
 use crate::identity::sso::{Arrived, Callback, Link, Sso, SsoError};
-use crate::ids::AccountId;
+use crate::identity::{IdentityError, SignedIn};
 use crate::seal::Secret;
 use crate::store::audit::Action;
 use crate::web::access::{origin, session_token};
@@ -52,16 +51,19 @@ impl Button {
 pub struct Linked {
     pub label: String,
     pub links: Vec<Link>,
+    /// There is a password left to sign in with.
+    pub may_unlink: bool,
 }
 
 impl Linked {
     /// `None` while no provider is configured and the account has no link.
-    pub fn of(web: &Web, sso: &Sso, account: AccountId) -> Result<Option<Self>, Problem> {
-        let links = web.control.sso_links(account)?;
+    pub fn of(web: &Web, sso: &Sso, me: &SignedIn) -> Result<Option<Self>, Problem> {
+        let links = web.control.sso_links(me.account())?;
+        let may_unlink = me.person().password.is_some() && web.control.may_skip_sso(me.account())?;
         let label = sso.kept()?.map(|kept| kept.label);
         Ok(match label {
             None if links.is_empty() => None,
-            label => Some(Self { label: label.unwrap_or_default(), links }),
+            label => Some(Self { label: label.unwrap_or_default(), links, may_unlink }),
         })
     }
 }
@@ -255,7 +257,7 @@ fn failed(web: &Web, sso: &Sso, error: SsoError) -> Result<HttpResponse, Problem
         SsoError::Oidc(_) => (StatusCode::UNAUTHORIZED, "This sign-in does not count"),
         SsoError::NotBegun => (StatusCode::BAD_REQUEST, "Begin again"),
         SsoError::Denied(_) | SsoError::Identity(_) | SsoError::Refused(_) => {
-            (StatusCode::FORBIDDEN, "You were not signed in")
+            (StatusCode::FORBIDDEN, "Single sign-on did not go through")
         }
     };
     if let SsoError::Oidc(error) = &error {

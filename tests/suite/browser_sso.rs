@@ -60,6 +60,10 @@ async fn an_operator_sets_single_sign_on_up_and_people_come_by_it() {
             browser.click("button[value=save]").await;
             browser.find("form[action='/admin/sso/remove']").await;
             is_calm(&browser, "/admin/sso-saved").await;
+            browser.narrow(1440, 2400).await;
+            browser.picture("admin-sso-whole").await;
+            browser.narrow(390, 844).await;
+            is_calm(&browser, "/admin/sso-narrow").await;
         } else {
             let other = [("join", "yes"), ("domains", "halden.example"), ("label", "single sign-on")];
             assert_eq!(ada.post("/admin/sso", &settings(&provider.issuer, &other)).await.status, 200);
