@@ -22,7 +22,7 @@ use crate::jobs::{Board, Runner};
 use crate::knowledge::Knowledge;
 use crate::knowledge::extract::Extractor;
 use crate::ledger::Ledger;
-use crate::mail::MailServer;
+use crate::mail::{MailServer, Sender};
 use crate::models::Models;
 use crate::orgs::{Orgs, Refreshing};
 use crate::seal::{MasterKey, SealError, Secret};
@@ -125,6 +125,7 @@ pub struct App {
     running: tokio::task::JoinHandle<std::io::Result<()>>,
     certificate: Option<(tls::Served, TlsMode, Option<tls::LocalCa>)>,
     ledger: Ledger,
+    mails: Sender,
     _lock: std::fs::File,
 }
 
@@ -169,6 +170,7 @@ impl App {
             .map_err(|e| StartError::Other(e.to_string()))?;
         let sso =
             Sso::start(control.clone(), gate.clone(), &url).map_err(|e| StartError::Other(e.to_string()))?;
+        let mails = Sender::start(mail.clone());
         let callback =
             url.join("/oauth/salesforce/callback").map_err(|e| StartError::Other(e.to_string()))?;
         let board = Board::default();
@@ -182,7 +184,7 @@ impl App {
             door.clone(),
             &pool,
             board,
-            features::jobs(&orgs, &knowledge, &chat),
+            features::jobs(&control, &orgs, &knowledge, &chat),
             workspaces,
             options.clock.clone(),
             options.random.clone(),
@@ -227,6 +229,7 @@ impl App {
             running,
             certificate,
             ledger,
+            mails,
             _lock: lock,
         })
     }
@@ -252,8 +255,9 @@ impl App {
             self.server.stop(false).await;
         }
         let _ = self.running.await;
-        let Self { web, runner, ledger, .. } = self;
+        let Self { web, runner, ledger, mails, .. } = self;
         drop(runner);
+        mails.stop().await;
         ledger.stop().await;
         web.pool.close_idle();
         // The web server's threads let go of the data a moment after they said that they ended.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::web;
 
 use crate::chat::{self, Chat};
+use crate::identity::Control;
 use crate::ids::OrgId;
 use crate::jobs::{JobContext, JobError, Kind};
 use crate::knowledge::{self, Knowledge};
@@ -12,7 +13,7 @@ use crate::orgs::{self, Orgs};
 use crate::web::Problem;
 use crate::web::page::{NavItem, NavOrg, Navigation};
 use crate::workspace::Viewer;
-use crate::{admin, api, audit, demo, deployments, health, insights, people};
+use crate::{access, admin, api, audit, demo, deployments, health, insights, notifications, people};
 
 /// Who may call a route: the least role, or less than a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +83,13 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/v1/documents/{document}", Token),
     route("DELETE", "/api/v1/documents/{document}", Token),
     route("GET", "/api/v1/documents/{document}/content", Token),
+    route("GET", "/api/v1/invitations", Token),
+    route("POST", "/api/v1/invitations", Token),
+    route("DELETE", "/api/v1/invitations/{invitation}", Token),
     route("GET", "/api/v1/me", Token),
+    route("GET", "/api/v1/members", Token),
+    route("DELETE", "/api/v1/members/{account}", Token),
+    route("POST", "/api/v1/members/{account}/role", Token),
     route("GET", "/api/v1/orgs", Token),
     route("GET", "/api/v1/orgs/{org}/components", Token),
     route("GET", "/api/v1/orgs/{org}/findings", Token),
@@ -145,9 +152,9 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/w/{workspace}/leave", Role(Reader)),
     route("GET", "/w/{workspace}/live", Role(Reader)),
     route("GET", "/w/{workspace}/members", Role(Admin)),
-    route("POST", "/w/{workspace}/members/invitations/{invitation}/again", Role(Admin)),
+    route("POST", "/w/{workspace}/members", Role(Admin)),
+    route("GET", "/w/{workspace}/members/access", Role(Admin)),
     route("POST", "/w/{workspace}/members/invitations/{invitation}/withdraw", Role(Admin)),
-    route("POST", "/w/{workspace}/members/invite", Role(Admin)),
     route("POST", "/w/{workspace}/members/roles", Role(Admin)),
     route("GET", "/w/{workspace}/members/{account}/remove", Role(Admin)),
     route("POST", "/w/{workspace}/members/{account}/remove", Role(Admin)),
@@ -199,6 +206,7 @@ pub fn mount(config: &mut web::ServiceConfig) {
     api::routes(config);
     demo::routes(config);
     orgs::routes(config);
+    access::routes(config);
     insights::routes(config);
     knowledge::routes(config);
     chat::routes(config);
@@ -208,11 +216,12 @@ pub fn mount(config: &mut web::ServiceConfig) {
 }
 
 /// Every kind of background job.
-pub fn jobs(orgs: &Orgs, knowledge: &Knowledge, chat: &Chat) -> Vec<Kind> {
+pub fn jobs(control: &Control, orgs: &Orgs, knowledge: &Knowledge, chat: &Chat) -> Vec<Kind> {
     let mut kinds = orgs.jobs();
     kinds.extend(knowledge.jobs());
     kinds.extend(chat.jobs());
     kinds.extend(deployments::jobs(orgs));
+    kinds.extend(notifications::jobs(control));
     kinds.push(Kind::new(orgs::SYNCED, insights::analyse));
     kinds.push(Kind::new(orgs::FORGOTTEN, forgotten));
     kinds

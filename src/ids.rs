@@ -83,8 +83,12 @@ ids! {
     InvitationId
     /// A background job.
     JobId
+    /// A mail in the outbox.
+    MailId
     /// One side of a turn.
     MessageId
+    /// Something a person is told.
+    NoticeId
     /// A connected Salesforce organisation.
     OrgId
     /// One HTTP request, for logs, problems and the audit log.

@@ -1,9 +1,10 @@
 //! Vynos, self-hosted edition. The map; docs/ARCHITECTURE.md walks through it.
 //!
 //! An arrow may only point down this list:
-//! `cli app features` (assembly) · `chat deployments insights people orgs knowledge audit health` (slices) · `models mail ledger`
+//! `cli app features` (assembly) · `chat deployments insights access people orgs knowledge audit health` (slices) · `models mail ledger`
 //! · `web` · `jobs` · `workspace` · `identity` · `egress` · `store` · `seal` · `apex clock ids`.
 
+pub mod access;
 pub mod admin;
 pub mod apex;
 pub mod api;
@@ -25,6 +26,7 @@ pub mod knowledge;
 pub mod ledger;
 pub mod mail;
 pub mod models;
+pub mod notifications;
 pub mod orgs;
 pub mod people;
 pub mod seal;

@@ -6,6 +6,7 @@ mod components;
 mod conversations;
 mod documents;
 pub mod idempotent;
+mod members;
 mod orgs;
 mod search;
 
@@ -25,6 +26,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     components::routes(config);
     conversations::routes(config);
     documents::routes(config);
+    members::routes(config);
     search::routes(config);
 }
 

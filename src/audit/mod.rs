@@ -1,11 +1,12 @@
-//! The audit log of a workspace: newest first, filtered by act, with the state of its chain.
+//! The audit log of a workspace: newest first, filtered by act, with the state of its chain. What is done to the
+//! workspace itself (members, invitations, its name) is in the instance's chain and shown beside its own.
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
-use crate::store::Read as _;
 use crate::store::audit::{AUDIT, Action, Actor, AuditEvent, Broken};
+use crate::store::{Read, StoreError};
 use crate::web::{Me, Problem, Shell, Web, page};
 use crate::workspace::Admin;
 
@@ -22,7 +23,18 @@ pub fn routes(config: &mut web::ServiceConfig) {
 struct Filter {
     #[serde(default)]
     action: String,
+    #[serde(default)]
+    of: Chain,
     before: Option<u64>,
+}
+
+/// Which chain is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Chain {
+    #[default]
+    Contents,
+    Members,
 }
 
 struct Row {
@@ -44,6 +56,7 @@ struct AuditPage {
     actions: &'static [Action],
     older: Option<u64>,
     chain: Result<u64, u64>,
+    of_members: bool,
 }
 
 async fn show(
@@ -53,30 +66,26 @@ async fn show(
     query: web::Query<Filter>,
 ) -> Result<HttpResponse, Problem> {
     let shell = Shell::workspace(&web, &me, &ws, "Audit log", "audit")?;
-    let (action, before) = (query.action.clone(), query.before);
+    let (action, before, of) = (query.action.clone(), query.before, query.of);
     let slug = ws.row().slug.clone();
     let wanted = action.clone();
     let control = web.control.clone();
-    let (events, chain) = web::block(move || -> Result<_, Problem> {
-        let read = ws.read()?;
-        let mut events: Vec<(u64, AuditEvent)> = Vec::new();
-        let mut scan = read.scan(&AUDIT).reverse().limit(LOOKED_AT);
-        if let Some(line) = before {
-            scan = scan.before(&line);
-        }
-        scan.each(|line, event| {
-            if wanted.is_empty() || event.action.name() == wanted {
-                events.push((line, event));
+    let (events, older, chain) = web::block(move || -> Result<_, Problem> {
+        let fits = |event: &AuditEvent| wanted.is_empty() || event.action.name() == wanted;
+        let ((events, older), chain) = match of {
+            Chain::Contents => (lines(&ws.read()?, before, fits)?, ws.verify_audit()?),
+            Chain::Members => {
+                let ours = |event: &AuditEvent| event.workspace == Some(ws.id()) && fits(event);
+                (lines(&control.read()?, before, ours)?, control.verify_audit()?)
             }
-            events.len() <= SHOWN
-        })?;
-        Ok((events, ws.verify_audit()?))
+        };
+        Ok((events, older, chain))
     })
     .await??;
-    let older = events.get(SHOWN).map(|_| events[SHOWN - 1].0);
+    let control = &web.control;
     let mut rows = Vec::new();
-    for (line, event) in events.into_iter().take(SHOWN) {
-        let who = who(&control, &event.actor)?;
+    for (line, event) in events {
+        let who = who(control, &event.actor)?;
         let at = event.at.strftime("%-d %B %Y, %H:%M:%S UTC").to_string();
         let hash = event.hash.chars().take(12).collect();
         rows.push(Row { line, at, who, action: event.action.name(), target: event.target, hash });
@@ -84,7 +93,41 @@ async fn show(
     let chain = chain.map_err(|broken| match broken {
         Broken::Link(line) | Broken::Tail(line) => line,
     });
-    page::render(&AuditPage { shell, slug, rows, action, actions: Action::ALL, older, chain })
+    page::render(&AuditPage {
+        shell,
+        slug,
+        rows,
+        action,
+        actions: Action::ALL,
+        older,
+        chain,
+        of_members: of == Chain::Members,
+    })
+}
+
+/// Lines with their numbers, and where to go on looking when something may be left.
+type Lines = (Vec<(u64, AuditEvent)>, Option<u64>);
+
+/// The newest lines before `before` that fit.
+fn lines(
+    read: &impl Read,
+    before: Option<u64>,
+    fits: impl Fn(&AuditEvent) -> bool,
+) -> Result<Lines, StoreError> {
+    let (mut events, mut looked_at, mut last) = (Vec::new(), 0, 1);
+    let mut scan = read.scan(&AUDIT).reverse().limit(LOOKED_AT);
+    if let Some(line) = before {
+        scan = scan.before(&line);
+    }
+    scan.each(|line, event| {
+        (looked_at, last) = (looked_at + 1, line);
+        if fits(&event) {
+            events.push((line, event));
+        }
+        events.len() < SHOWN
+    })?;
+    let more = last > 1 && (events.len() == SHOWN || looked_at == LOOKED_AT);
+    Ok((events, more.then_some(last)))
 }
 
 fn who(control: &crate::identity::Control, actor: &Actor) -> Result<String, Problem> {

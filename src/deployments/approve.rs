@@ -204,27 +204,33 @@ pub(super) fn bytes(ws: &Workspace, id: DeploymentId, run: &Run) -> Result<Appro
 
 /// Whether the policy lets this person approve.
 pub fn may_approve(set: &ChangeSet, org: &Org, role: Role, by: AccountId) -> Result<(), Problem> {
-    match org.policy() {
-        DeployPolicy::Off | DeployPolicy::ValidateOnly => Err(policy_forbids(org)),
-        DeployPolicy::Admins if role < Role::Admin => Err(Problem::Forbidden(Role::Admin)),
-        DeployPolicy::FourEyes if set.editors.contains(&by) => Err(Problem::Conflict(format!(
+    may_deploy(org, role)?;
+    if org.policy() == DeployPolicy::FourEyes && set.editors.contains(&by) {
+        return Err(Problem::Conflict(format!(
             "{} asks for four eyes: somebody who wrote none of this change set approves it. Nothing was approved.",
             org.name
-        ))),
-        DeployPolicy::Admins | DeployPolicy::FourEyes | DeployPolicy::Members => Ok(()),
+        )));
     }
+    Ok(())
 }
 
 /// Whether the policy lets this person release what `approver` approved.
 pub fn may_release(org: &Org, role: Role, by: AccountId, approver: AccountId) -> Result<(), Problem> {
-    match org.policy() {
-        DeployPolicy::Off | DeployPolicy::ValidateOnly => Err(policy_forbids(org)),
-        DeployPolicy::Admins if role < Role::Admin => Err(Problem::Forbidden(Role::Admin)),
-        DeployPolicy::FourEyes if by == approver => Err(Problem::Conflict(format!(
+    may_deploy(org, role)?;
+    if org.policy() == DeployPolicy::FourEyes && by == approver {
+        return Err(Problem::Conflict(format!(
             "{} asks for four eyes: another person than the one who approved deploys. Nothing was deployed.",
             org.name
-        ))),
-        DeployPolicy::Admins | DeployPolicy::FourEyes | DeployPolicy::Members => Ok(()),
+        )));
+    }
+    Ok(())
+}
+
+fn may_deploy(org: &Org, role: Role) -> Result<(), Problem> {
+    match org.policy().least_role() {
+        None => Err(policy_forbids(org)),
+        Some(least) if role < least => Err(Problem::Forbidden(least)),
+        Some(_) => Ok(()),
     }
 }
 

@@ -2,16 +2,22 @@
 //! [`Control::change`], which adds the line to its audit chain in the same commit.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, broadcast};
 
 use crate::clock::{Clock, Random};
-use crate::ids::{RequestId, WorkspaceId};
+use crate::ids::{AccountId, RequestId, WorkspaceId};
 use crate::seal::{DataKey, SubKey, Use};
 use crate::store::audit::{self, Action, Actor, Entry};
 use crate::store::{File, Snapshot, StoreError, Tx};
 
 /// Memory for cached pages of the control file, in bytes.
 const CACHE: usize = 4 << 20;
+/// Tables whose writes wake the sender of mails.
+const MAIL_TABLES: [&str; 2] = ["outbox_due", "mail_server"];
+/// Accounts waiting for a slow listener; one that falls further behind looks at everything.
+const TOLD_WAITING: usize = 256;
 
 /// The open control file with its keys. Cheap to clone.
 #[derive(Clone)]
@@ -24,6 +30,10 @@ struct Inner {
     audit: SubKey,
     clock: Clock,
     random: Random,
+    posted: Notify,
+    /// Accounts that the change being made tells something.
+    telling: Mutex<Vec<AccountId>>,
+    told: broadcast::Sender<AccountId>,
 }
 
 /// The transaction of a control change.
@@ -46,7 +56,8 @@ impl Control {
 
     fn with(file: File, key: &DataKey, clock: Clock, random: Random) -> Self {
         let (lookups, records, audit) = (key.sub(Use::Lookups), key.sub(Use::Records), key.sub(Use::Audit));
-        Self(Arc::new(Inner { file, lookups, records, audit, clock, random }))
+        let (posted, telling, told) = (Notify::new(), Mutex::default(), broadcast::channel(TOLD_WAITING).0);
+        Self(Arc::new(Inner { file, lookups, records, audit, clock, random, posted, telling, told }))
     }
 
     /// The file as of its last commit.
@@ -76,11 +87,53 @@ impl Control {
         note: Note,
         change: impl FnOnce(&mut ControlTx) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.0.file.write(|tx| {
+        self.write(|tx| {
             let value = change(tx)?;
             self.note(tx, note)?;
             Ok(value)
         })
+    }
+
+    fn write<T, E: From<StoreError>>(
+        &self,
+        change: impl FnOnce(&mut ControlTx) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut mail = false;
+        let value = self.0.file.write(|tx| {
+            let value = change(tx)?;
+            mail = MAIL_TABLES.iter().any(|table| tx.touched(table));
+            Ok::<T, E>(value)
+        })?;
+        if mail {
+            self.0.posted.notify_one();
+        }
+        let telling = std::mem::take(&mut *self.0.telling.lock().unwrap_or_else(PoisonError::into_inner));
+        for account in telling {
+            // No listener is no error.
+            let _ = self.0.told.send(account);
+        }
+        Ok(value)
+    }
+
+    /// Inside a change: lets open pages of `account` look again once it has committed. When it is given up they may
+    /// look without need.
+    pub fn tell_pages_of(&self, account: AccountId) {
+        self.0.telling.lock().unwrap_or_else(PoisonError::into_inner).push(account);
+    }
+
+    /// Accounts that were told something, from now on.
+    pub fn told(&self) -> broadcast::Receiver<AccountId> {
+        self.0.told.subscribe()
+    }
+
+    /// Waits for a commit that concerns mail. For the one task that sends it.
+    pub async fn posted(&self) {
+        self.0.posted.notified().await;
+    }
+
+    /// Lets that task look now.
+    pub fn look_at_mail(&self) {
+        self.0.posted.notify_one();
     }
 
     /// A change of several acts, each of which adds its line with [`Control::note`]; runs on a blocking thread.
@@ -93,7 +146,7 @@ impl Control {
         E: From<StoreError> + Send + 'static,
     {
         let this = self.clone();
-        tokio::task::spawn_blocking(move || this.0.file.write(change))
+        tokio::task::spawn_blocking(move || this.write(change))
             .await
             .unwrap_or_else(|e| Err(StoreError::Io(std::io::Error::other(e)).into()))
     }
@@ -110,7 +163,7 @@ impl Control {
         &self,
         change: impl FnOnce(&mut ControlTx) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.0.file.write(change)
+        self.write(change)
     }
 
     /// Checks the audit chain.

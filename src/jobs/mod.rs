@@ -95,6 +95,14 @@ impl JobCause {
             request: ws.request(),
         }
     }
+
+    pub fn clock(&self) -> &crate::clock::Clock {
+        &self.clock
+    }
+
+    pub fn random(&self) -> &crate::clock::Random {
+        &self.random
+    }
 }
 
 /// How a job ends when it does not succeed.

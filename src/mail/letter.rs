@@ -1,60 +1,255 @@
-//! The test mail: text and HTML with the same facts, nothing to fetch, no way to unsubscribe needed.
+//! Every mail that Vynos sends, as what happened. `words` says it in sentences, `render` puts them into text and HTML.
 
-use askama::Template;
-use url::Url;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
-use crate::identity::Control;
-use crate::seal::hex;
-use crate::wire::mail::Mail;
+use crate::identity::Role;
 
-#[derive(Template)]
-#[template(path = "mail/test.html")]
-struct Html<'a> {
-    address: &'a str,
-    host: &'a str,
-    to: &'a str,
+/// One mail. Links are paths of this instance (`/w/halden/orgs`) or whole addresses of it; a mail that would lead
+/// elsewhere is not sent. Names are taken as they are: they are made harmless when the words are put together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "letter", rename_all = "snake_case")]
+pub enum Letter {
+    AccountDeleted {
+        at: Timestamp,
+    },
+    AccountDeletionStarted {
+        ends: Timestamp,
+        link: String,
+    },
+    /// `percent` of the budget of a month is spent.
+    BudgetUsed {
+        workspace: String,
+        percent: u8,
+        spent: String,
+        budget: String,
+        link: String,
+    },
+    /// New findings of the highest severity in one analysis.
+    CriticalFinding {
+        workspace: String,
+        org: String,
+        /// Title and component of each; the mail shows the first five.
+        findings: Vec<(String, String)>,
+        link: String,
+    },
+    DeletionDone {
+        workspace: String,
+        at: Timestamp,
+    },
+    DeletionSevenDaysLeft {
+        workspace: String,
+        ends: Timestamp,
+        link: String,
+    },
+    DeletionStarted {
+        workspace: String,
+        asked_by: String,
+        ends: Timestamp,
+        link: String,
+    },
+    DeployApprovalWanted {
+        workspace: String,
+        change_set: String,
+        org: String,
+        production: bool,
+        components: usize,
+        proposed_by: String,
+        proposed: Timestamp,
+        /// Tests run and passed by the validation.
+        tests: Option<(u32, u32)>,
+        kept_until: Option<Timestamp>,
+        link: String,
+    },
+    DeployResult {
+        workspace: String,
+        change_set: String,
+        org: String,
+        production: bool,
+        outcome: Outcome,
+        components: usize,
+        /// What Salesforce said, in one line; empty when there is nothing to say.
+        said: String,
+        link: String,
+    },
+    ExportReady {
+        /// The workspace, or nothing for the data of the account.
+        workspace: Option<String>,
+        ends: Timestamp,
+        link: String,
+    },
+    InvitationAccepted {
+        workspace: String,
+        name: String,
+        role: Role,
+        link: String,
+    },
+    InvitationReminder {
+        workspace: String,
+        invited_by: String,
+        role: Role,
+        link: String,
+        ends: Timestamp,
+    },
+    InvitationSent {
+        workspace: String,
+        invited_by: String,
+        role: Role,
+        link: String,
+        ends: Timestamp,
+    },
+    LimitOver {
+        workspace: String,
+        org: String,
+        limit: String,
+        used: u64,
+        of: u64,
+        link: String,
+    },
+    MailChangeConfirm {
+        link: String,
+        ends: Timestamp,
+    },
+    /// To the address that was used so far.
+    MailChangeNotice {
+        new_address_masked: String,
+        at: Timestamp,
+    },
+    NewSignIn {
+        when: Timestamp,
+        address: String,
+        browser: String,
+    },
+    OrgSignedOut {
+        workspace: String,
+        org: String,
+        link: String,
+    },
+    PasswordChanged {
+        at: Timestamp,
+    },
+    PasswordReset {
+        link: String,
+        ends: Timestamp,
+    },
+    PolicyChanged {
+        workspace: String,
+        /// What holds now, as one sentence.
+        what: String,
+        changed_by: String,
+        link: String,
+    },
+    RemovedFromWorkspace {
+        workspace: String,
+        removed_by: String,
+    },
+    RoleChanged {
+        workspace: String,
+        role: Role,
+        changed_by: String,
+    },
+    SecondFactorChanged {
+        what: FactorChange,
+        at: Timestamp,
+    },
+    SyncFailed {
+        workspace: String,
+        org: String,
+        why: String,
+        link: String,
+    },
+    /// The operator asked for it; `to` is the operator's own address.
+    Test {
+        to: String,
+    },
+    TokenEnding {
+        name: String,
+        ends: Timestamp,
+        link: String,
+    },
+    ValidationResult {
+        workspace: String,
+        change_set: String,
+        org: String,
+        passed: bool,
+        said: String,
+        link: String,
+    },
 }
 
-#[derive(Template)]
-#[template(path = "mail/test.txt")]
-struct Text<'a> {
-    address: &'a str,
-    host: &'a str,
-    to: &'a str,
+/// What changed about the second factor of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FactorChange {
+    CodesRenewed,
+    CodeUsed,
+    PasskeyAdded,
+    PasskeyRemoved,
+    TotpAdded,
+    TotpRemoved,
 }
 
-/// The mail that shows a person that mail works.
-pub fn test_mail(control: &Control, external: &Url, from: &str, to: &str) -> Result<Mail, askama::Error> {
-    let address = external.as_str();
-    let host = external.host_str().unwrap_or_default();
-    Ok(Mail {
-        from: from.to_owned(),
-        to: to.to_owned(),
-        subject: "Test mail from Vynos".into(),
-        text: Text { address, host, to }.render()?,
-        html: Html { address, host, to }.render()?,
-        id: hex(&control.random().bytes::<16>()),
-        at: control.clock().now(),
-    })
+/// How a deployment ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Cancelled,
+    Failed,
+    RolledBack,
+    Succeeded,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_parts_tell_the_same_and_fetch_nothing() {
-        let (address, host, to) = ("https://vynos.halden.example/", "vynos.halden.example", "ada@x.example");
-        let html = Html { address, host, to }.render().unwrap();
-        let text = Text { address, host, to }.render().unwrap();
-        for part in [&html, &text] {
-            assert!(part.contains(address) && part.contains(to), "{part}");
-            assert!(part.len() < 20_000);
+impl Letter {
+    /// What it is called in the outbox and in golden files.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::AccountDeleted { .. } => "account-deleted",
+            Self::AccountDeletionStarted { .. } => "account-deletion-started",
+            Self::BudgetUsed { .. } => "budget-used",
+            Self::CriticalFinding { .. } => "critical-finding",
+            Self::DeletionDone { .. } => "deletion-done",
+            Self::DeletionSevenDaysLeft { .. } => "deletion-seven-days-left",
+            Self::DeletionStarted { .. } => "deletion-started",
+            Self::DeployApprovalWanted { .. } => "deploy-approval-wanted",
+            Self::DeployResult { .. } => "deploy-result",
+            Self::ExportReady { .. } => "export-ready",
+            Self::InvitationAccepted { .. } => "invitation-accepted",
+            Self::InvitationReminder { .. } => "invitation-reminder",
+            Self::InvitationSent { .. } => "invitation-sent",
+            Self::LimitOver { .. } => "limit-over",
+            Self::MailChangeConfirm { .. } => "mail-change-confirm",
+            Self::MailChangeNotice { .. } => "mail-change-notice",
+            Self::NewSignIn { .. } => "new-sign-in",
+            Self::OrgSignedOut { .. } => "org-signed-out",
+            Self::PasswordChanged { .. } => "password-changed",
+            Self::PasswordReset { .. } => "password-reset",
+            Self::PolicyChanged { .. } => "policy-changed",
+            Self::RemovedFromWorkspace { .. } => "removed-from-workspace",
+            Self::RoleChanged { .. } => "role-changed",
+            Self::SecondFactorChanged { .. } => "second-factor-changed",
+            Self::SyncFailed { .. } => "sync-failed",
+            Self::Test { .. } => "test",
+            Self::TokenEnding { .. } => "token-ending",
+            Self::ValidationResult { .. } => "validation-result",
         }
-        for remote in ["<img", "<link", "url(", "@import", "<script", "src="] {
-            assert!(!html.contains(remote), "{remote}");
-        }
-        let hostile = Html { address, host, to: "<b>@x.example" }.render().unwrap();
-        assert!(!hostile.contains("<b>@"));
+    }
+
+    /// Whether the person may choose not to get it; such a mail says where.
+    pub const fn can_be_turned_off(&self) -> bool {
+        matches!(
+            self,
+            Self::BudgetUsed { .. }
+                | Self::CriticalFinding { .. }
+                | Self::DeployApprovalWanted { .. }
+                | Self::DeployResult { .. }
+                | Self::ExportReady { .. }
+                | Self::InvitationAccepted { .. }
+                | Self::LimitOver { .. }
+                | Self::OrgSignedOut { .. }
+                | Self::PolicyChanged { .. }
+                | Self::SyncFailed { .. }
+                | Self::TokenEnding { .. }
+                | Self::ValidationResult { .. }
+        )
     }
 }

@@ -1,10 +1,19 @@
 //! The mail server that the operator chose: kept in the control file, its password sealed as a record. Setup
-//! and the instance's settings test and save it, from the fields of `form`; `letter` writes the test mail.
+//! and the instance's settings test and save it, from the fields of `form`. `letter` is every mail there is, `words`
+//! and `render` put it together, `outbox` keeps it until `sender` has brought it to the server.
 
 mod form;
 mod letter;
+pub mod outbox;
+mod render;
+mod sender;
+mod words;
 
 pub use form::{MailFields, MailForm};
+pub use letter::{FactorChange, Letter, Outcome};
+pub use outbox::{post, post_as, post_once};
+pub use render::{Rendered, Undrawable};
+pub use sender::Sender;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -12,11 +21,11 @@ use url::Url;
 use crate::egress::{Cause, Gate, HostPort, Policy, Purpose};
 use crate::identity::Control;
 use crate::identity::control::Note;
-use crate::ids::AccountId;
+use crate::ids::{AccountId, MailId};
 use crate::seal::{Place, SealError, Sealed, Secret};
 use crate::store::audit::{Action, Actor};
 use crate::store::{Read as _, StoreError, Table};
-use crate::wire::mail::{MailClient, MailError, Security, Server};
+use crate::wire::mail::{Mail, MailClient, MailError, Security, Server};
 
 /// One row: the mail server of the instance.
 pub const MAIL_SERVER: Table<u8, Kept> = Table::new("mail_server", 1);
@@ -93,6 +102,21 @@ impl MailServer {
         self.control.read()?.get(&MAIL_SERVER, &0)
     }
 
+    /// Whether mails can leave. Without a server every link is shown to the one who may hand it over.
+    pub fn configured(&self) -> Result<bool, StoreError> {
+        self.control.read()?.has(&MAIL_SERVER, &0)
+    }
+
+    /// A client of the kept server, and who mails come from.
+    fn client(&self) -> Result<Option<(MailClient, String)>, MailSettingsError> {
+        let Some(kept) = self.kept()? else { return Ok(None) };
+        let password = kept.password.map(|sealed| self.control.records().open_record(PLACE, &sealed));
+        let login = password.transpose()?.filter(|_| !kept.user.is_empty()).map(|p| (kept.user, p));
+        let at = HostPort { host: kept.host, port: kept.port };
+        let server = Server { at, security: kept.security, login, ca: kept.ca };
+        Ok(Some((MailClient::new(self.gate.clone(), server, &self.external), kept.sender)))
+    }
+
     /// Really sends a mail to `to` through what was entered, without saving it. What comes back are the
     /// server's words.
     pub async fn test(
@@ -106,9 +130,19 @@ impl MailServer {
             .await
             .map_err(|e| StoreError::Io(std::io::Error::other(e)))??;
         let gate = self.gate.beside(Policy { mail: Some(completed.at()), ..Policy::default() });
-        let mail = match letter::test_mail(&self.control, &self.external, &completed.sender, to) {
-            Ok(mail) => mail,
+        let drawn = match (Letter::Test { to: to.to_owned() }).render(&self.external) {
+            Ok(drawn) => drawn,
             Err(error) => return Ok(Err(MailError::Unfit(error.to_string()))),
+        };
+        let mail = Mail {
+            from: completed.sender.clone(),
+            to: to.to_owned(),
+            subject: drawn.subject,
+            text: drawn.text,
+            html: drawn.html,
+            id: MailId::new(self.control.clock(), self.control.random()).to_string(),
+            at: self.control.clock().now(),
+            unsubscribe: drawn.unsubscribe,
         };
         let client = MailClient::new(gate, completed.server(), &self.external);
         let why = "test of the mail server".to_owned();

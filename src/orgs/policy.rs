@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
 use super::records::{self, ORGS, Org, OrgKind};
+use crate::identity::Role;
 use crate::store::audit::Action;
 use crate::store::{Read as _, StoreError};
 use crate::web::page::see_other;
@@ -33,6 +34,15 @@ pub enum DeployPolicy {
 impl DeployPolicy {
     /// From the strictest.
     pub const ALL: [Self; 5] = [Self::Off, Self::ValidateOnly, Self::Members, Self::Admins, Self::FourEyes];
+
+    /// The least role that deploys under it; `None` where nobody does.
+    pub const fn least_role(self) -> Option<Role> {
+        match self {
+            Self::Admins => Some(Role::Admin),
+            Self::FourEyes | Self::Members => Some(Role::Member),
+            Self::Off | Self::ValidateOnly => None,
+        }
+    }
 
     /// Its name in forms.
     pub const fn name(self) -> &'static str {

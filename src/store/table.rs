@@ -92,8 +92,8 @@ macro_rules! id_keys {
         }
     )*};
 }
-id_keys!(AccountId ApiTokenId ChangeSetId ConversationId DeploymentId DocumentId InvitationId JobId MessageId OrgId RequestId
-    SessionId TurnId WorkspaceId);
+id_keys!(AccountId ApiTokenId ChangeSetId ConversationId DeploymentId DocumentId InvitationId JobId MailId
+    MessageId NoticeId OrgId RequestId SessionId TurnId WorkspaceId);
 
 /// Text ends with 00 01; a NUL inside it is written 00 FF. So text sorts bytewise and may be followed by
 /// further parts.

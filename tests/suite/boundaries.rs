@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What each module may import of ours, besides what stands below it on the ladder.
-const LADDER: [&[&str]; 22] = [
+const LADDER: [&[&str]; 23] = [
     &["apex", "clock"],
     &["ids"],
     &["seal"],
@@ -18,8 +18,9 @@ const LADDER: [&[&str]; 22] = [
     &["web"],
     &["ledger", "mail", "models"],
     &["sim"],
+    &["notifications"],
     &["people", "admin", "audit", "health", "orgs", "knowledge"],
-    &["insights"],
+    &["access", "insights"],
     &["deployments"],
     &["chat"],
     &["api"],
@@ -119,7 +120,9 @@ fn templates_hold_no_inline_script_or_style_and_are_all_used() {
             "http://",
             "https://",
         ] {
-            assert!(!page.contains(bad), "{} holds {bad}", path.display());
+            // Mail programs drop style sheets, so styles stand in place there.
+            let is_mail = path.parent().is_some_and(|dir| dir.ends_with("mail"));
+            assert!(!page.contains(bad) || (is_mail && bad == " style=\""), "{} holds {bad}", path.display());
         }
         let name = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("templates")).unwrap();
         let quoted = format!("\"{}\"", name.display());

@@ -20,6 +20,8 @@ pub struct Mail {
     /// What comes before the @ of its Message-ID: the same for every try at the same mail.
     pub id: String,
     pub at: Timestamp,
+    /// The page where the person chooses not to get such mails.
+    pub unsubscribe: Option<String>,
 }
 
 /// The address in `Name <address>`; `None` when it is no such thing.
@@ -46,6 +48,24 @@ impl header::Header for AutoSubmitted {
     }
 }
 
+/// Where such mails can be turned off (RFC 2369).
+#[derive(Clone)]
+struct ListUnsubscribe(String);
+
+impl header::Header for ListUnsubscribe {
+    fn name() -> header::HeaderName {
+        header::HeaderName::new_from_ascii_str("List-Unsubscribe")
+    }
+
+    fn parse(text: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self(text.to_owned()))
+    }
+
+    fn display(&self) -> header::HeaderValue {
+        header::HeaderValue::new(Self::name(), format!("<{}>", self.0))
+    }
+}
+
 impl Mail {
     pub(super) fn message(&self) -> Result<Message, MailError> {
         let unfit = |error: &dyn std::fmt::Display| MailError::Unfit(error.to_string());
@@ -53,7 +73,11 @@ impl Mail {
         let from = mailbox(&self.from)?;
         let at = u64::try_from(self.at.as_second()).unwrap_or_default();
         let id = format!("<{}@{}>", self.id, from.email.domain());
-        Message::builder()
+        let mut message = Message::builder();
+        if let Some(page) = &self.unsubscribe {
+            message = message.header(ListUnsubscribe(page.clone()));
+        }
+        message
             .from(from)
             .to(mailbox(&self.to)?)
             .subject(&self.subject)
@@ -78,6 +102,7 @@ mod tests {
             html: "<p>Guten Tag, Kovač</p>".into(),
             id: "0a1b".into(),
             at: "2026-11-23T09:00:00Z".parse().unwrap(),
+            unsubscribe: Some("https://vynos.halden.example/account/notifications".into()),
         }
     }
 
@@ -90,6 +115,7 @@ mod tests {
             "Message-ID: <0a1b@halden.example>\r\n",
             "Date: Mon, 23 Nov 2026 09:00:00 +0000\r\n",
             "Auto-Submitted: auto-generated\r\n",
+            "List-Unsubscribe: <https://vynos.halden.example/account/notifications>\r\n",
             "multipart/alternative",
             "text/plain; charset=utf-8",
             "text/html; charset=utf-8",

@@ -1,0 +1,14 @@
+//! What people are told: notices of a workspace and of an account, the bell and the inbox that show them, the choice of
+//! what comes by mail. Others call [`raise`] and [`tell`]; `kinds` is the closed list, `records` keeps the rows,
+//! `inbox` reads them for one person, `mailing` brings them to the outbox, `pages` and `preferences` draw.
+
+mod kinds;
+mod mailing;
+mod records;
+
+pub use kinds::{Choice, Choices, Kind};
+pub use mailing::jobs;
+pub use records::{Audience, Notice, forget, raise, tell};
+
+/// The job that puts a notice into the outbox of the instance.
+pub(crate) const MAIL_JOB: &str = "notices.mail";
