@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use vynos::clock::Clock;
 use vynos::egress::{Line, Purpose};
 use vynos::identity::sso::SSO;
-use vynos::identity::{Email, Role};
+use vynos::identity::administration::Act;
+use vynos::identity::{Email, Role, SessionToken};
 use vynos::ledger::LINES;
 use vynos::seal::MasterKey;
 use vynos::store::Read as _;
@@ -400,6 +401,15 @@ async fn where_only_single_sign_on_counts_the_named_operator_still_gets_in() {
         unknown.body,
         "the answer tells nothing about the password"
     );
+    // Another operator is no reason to shut the named one out.
+    let token = SessionToken::new(ada.cookies()["vynos"].clone());
+    let by = control.session(&token).unwrap();
+    let (ada_id, grace) = (by.account(), account(&server, "grace@halden.example"));
+    control.act_on_account(&by, grace, Act::MakeOperator, None).unwrap();
+    for act in [Act::Suspend, Act::UnmakeOperator] {
+        let refused = control.act_on_account(&by, ada_id, act, None).unwrap_err();
+        assert!(refused.to_string().contains("Only single sign-on would be left"), "{refused}");
+    }
     // The provider goes away: the page says so, and the named operator has the password.
     drop(provider);
     drop(control);
