@@ -17,6 +17,7 @@ mod browser_chat;
 mod browser_main_job;
 mod browser_members;
 mod browser_passkeys;
+mod browser_sso;
 mod chat_api;
 mod chat_pages;
 mod deployments;
