@@ -12,12 +12,13 @@ use vynos::identity::Control;
 use vynos::identity::control::Note;
 use vynos::ids::MailId;
 use vynos::mail::outbox::{MailRow, MailState, OUTBOX, OUTBOX_DUE, OUTBOX_ENDED};
-use vynos::mail::{Letter, post};
+use vynos::mail::{Letter, post, post_once};
 use vynos::store::audit::{AUDIT, Action, Actor};
 use vynos::store::{Read as _, StoreError};
 
 use crate::harness::{Server, options};
 use crate::mail::Relay;
+use crate::members::workspace;
 
 const CHILD: &str = "VYNOS_TEST_OUTBOX_CHILD";
 const START: &str = "2026-11-23T09:00:00Z";
@@ -68,6 +69,22 @@ async fn a_mail_commits_with_its_cause_and_what_it_said_is_forgotten_once_it_was
         Err(StoreError::DiskFull)
     });
     assert!(given_up.is_err() && rows(&control).is_empty(), "no cause, no mail");
+    // A job that runs again after a kill puts its mail once.
+    let (id, letter) = (
+        MailId::new(control.clock(), control.random()),
+        Letter::AccountDeleted { at: control.clock().now() },
+    );
+    let (account, ours) = (control.members_of(workspace(&server)).unwrap()[0].0, workspace(&server));
+    for _ in 0..2 {
+        let member = (ours, account);
+        control
+            .touch::<StoreError>(|tx| {
+                post_once(tx, &control, id, "once@halden.example", member, &letter).map(|_| ())
+            })
+            .unwrap();
+        until(&control, "once@halden.example", |row| row.state == MailState::Sent).await;
+    }
+    assert_eq!(relay.mail()["to"][0], "once@halden.example");
     assert!(put(&control, "mira@halden.example"));
     let mail = relay.mail();
     assert_eq!(mail["to"][0], "mira@halden.example");
@@ -80,7 +97,7 @@ async fn a_mail_commits_with_its_cause_and_what_it_said_is_forgotten_once_it_was
     assert!(put(&control, "max@halden.example"));
     until(&control, "max@halden.example", |row| row.state == MailState::Sent).await;
     assert!(row(&control, "mira@halden.example").is_none());
-    assert_eq!(control.read().unwrap().scan(&OUTBOX_ENDED).count().unwrap(), 1);
+    assert_eq!(control.read().unwrap().scan(&OUTBOX_ENDED).count().unwrap(), 1, "the other two are gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]
