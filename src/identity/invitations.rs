@@ -12,7 +12,7 @@ use super::IdentityError;
 use super::accounts::{ACCOUNTS, ADDRESSES, Email};
 use super::control::{Control, ControlTx};
 use super::memberships::{MEMBERSHIPS, Role, WORKSPACES, WorkspaceRow};
-use crate::ids::{AccountId, InvitationId, WorkspaceId};
+use crate::ids::{AccountId, InvitationId, MailId, WorkspaceId};
 use crate::seal::Secret;
 use crate::store::{Read, StoreError, Table};
 
@@ -41,6 +41,9 @@ pub struct Invitation {
     /// When its link was made.
     pub sent: Timestamp,
     pub ends: Timestamp,
+    /// The mail that carries the link, when it went out by mail.
+    #[serde(default)]
+    pub mail: Option<MailId>,
     /// Keyed hash of the link's token.
     link: [u8; 32],
 }
@@ -48,6 +51,8 @@ pub struct Invitation {
 /// A link that was just made: the token is known here and nowhere else.
 pub struct Issued {
     pub id: InvitationId,
+    /// The mail with the link that this one replaces.
+    pub replaces: Option<MailId>,
     pub email: Email,
     pub role: Role,
     pub token: Secret,
@@ -80,7 +85,7 @@ impl Control {
         role: Role,
         addresses: Vec<Email>,
     ) -> Result<Vec<Result<Issued, NotInvited>>, IdentityError> {
-        self.may_manage(tx, by, workspace, role)?;
+        Self::may_manage(tx, by, workspace, role)?;
         self.forget_ended(tx, workspace)?;
         let now = self.clock().now();
         let kept = tx.scan(&INVITATIONS).under(&workspace).rows()?;
@@ -126,14 +131,15 @@ impl Control {
         id: InvitationId,
     ) -> Result<Issued, IdentityError> {
         let row = tx.get(&INVITATIONS, &(workspace, id))?.ok_or(IdentityError::NoSuchInvitation)?;
-        self.may_manage(tx, by, workspace, row.role)?;
+        Self::may_manage(tx, by, workspace, row.role)?;
         let since = self.clock().now().duration_since(row.sent);
         if since < AGAIN_AFTER {
             let wait = AGAIN_AFTER.saturating_sub(since).as_secs().max(1);
             return Err(IdentityError::TooMany(wait.unsigned_abs()));
         }
         tx.remove(&INVITATION_LINKS, &row.link)?;
-        self.issue(tx, by, workspace, id, row.email, row.role)
+        let issued = self.issue(tx, by, workspace, id, row.email, row.role)?;
+        Ok(Issued { replaces: row.mail, ..issued })
     }
 
     fn issue(
@@ -149,9 +155,20 @@ impl Control {
         let (sent, link) = (self.clock().now(), self.link_of(&token));
         let ends = sent.checked_add(LASTS).unwrap_or(Timestamp::MAX);
         tx.put(&INVITATION_LINKS, &link, &(workspace, id))?;
-        let row = Invitation { email: email.clone(), role, by, sent, ends, link };
+        let row = Invitation { email: email.clone(), role, by, sent, ends, mail: None, link };
         tx.put(&INVITATIONS, &(workspace, id), &row)?;
-        Ok(Issued { id, email, role, token: Secret::new(token), ends })
+        Ok(Issued { id, replaces: None, email, role, token: Secret::new(token), ends })
+    }
+
+    /// Keeps which mail carries the link of an invitation that was just issued.
+    pub fn mailed_invitation(
+        tx: &mut ControlTx,
+        workspace: WorkspaceId,
+        id: InvitationId,
+        mail: MailId,
+    ) -> Result<(), IdentityError> {
+        let row = tx.get(&INVITATIONS, &(workspace, id))?.ok_or(IdentityError::NoSuchInvitation)?;
+        Ok(tx.put(&INVITATIONS, &(workspace, id), &Invitation { mail: Some(mail), ..row })?)
     }
 
     /// Withdraws an invitation; its link opens nothing any more.
@@ -163,7 +180,7 @@ impl Control {
         id: InvitationId,
     ) -> Result<Invitation, IdentityError> {
         let row = tx.get(&INVITATIONS, &(workspace, id))?.ok_or(IdentityError::NoSuchInvitation)?;
-        self.may_manage(tx, by, workspace, row.role)?;
+        Self::may_manage(tx, by, workspace, row.role)?;
         drop_invitation(tx, workspace, id, &row)?;
         Ok(row)
     }
@@ -171,7 +188,6 @@ impl Control {
     /// Withdraws every invitation of a workspace that an account sent and may send no more: those above `highest`,
     /// or all. Who is removed can't come back by a link that they kept.
     pub(super) fn withdraw_invitations_by(
-        &self,
         tx: &mut ControlTx,
         account: AccountId,
         workspace: WorkspaceId,
@@ -274,6 +290,10 @@ pub fn addresses(text: &str) -> (Vec<Email>, Vec<String>) {
     let (mut found, mut bad): (Vec<Email>, Vec<String>) = (Vec::new(), Vec::new());
     for piece in text.split([',', ';', '\n', '\r']).map(str::trim).filter(|piece| !piece.is_empty()) {
         let inner = piece.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(inner, _)| inner);
+        if !piece.contains('@') {
+            bad.push(piece.to_owned());
+            continue;
+        }
         for word in inner.unwrap_or(piece).split_whitespace() {
             match word.parse::<Email>() {
                 Ok(email) if found.iter().any(|known| known.key() == email.key()) => {}
@@ -291,11 +311,12 @@ mod tests {
 
     #[test]
     fn a_pasted_list_is_read_address_by_address() {
-        let text = "ada@a.example, Max Born <max@b.example>;\n ADA@a.example max@b\nlise@c.example lost";
+        let text =
+            "ada@a.example, Max Born <max@b.example>;\n ADA@a.example max@b\nlise@c.example lost@,no address";
         let (found, bad) = addresses(text);
         let found: Vec<&str> = found.iter().map(Email::as_str).collect();
         assert_eq!(found, ["ada@a.example", "max@b.example", "lise@c.example"]);
-        assert_eq!(bad, ["max@b", "lost"]);
+        assert_eq!(bad, ["max@b", "lost@", "no address"]);
     }
 
     proptest::proptest! {

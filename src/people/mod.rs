@@ -1,11 +1,12 @@
 //! People: first run, sign-in, the account's own pages, API tokens. `setup` is the wizard (`setup_model` and `setup_mail` its
 //! steps for model and mail), `sign_in` the
 //! session, `account` the profile, `tokens` API tokens. `workspaces` are those of a person, `members` what is done to
-//! people in one (`members_page` draws it), `invite` sends invitations and `join` accepts them.
+//! people in one (`members_page` and `leaving` draw it), `invite` sends invitations and `join` accepts them.
 
 mod account;
 pub mod invite;
 mod join;
+mod leaving;
 pub mod members;
 mod members_page;
 mod setup;
@@ -30,6 +31,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     tokens::routes(config);
     workspaces::routes(config);
     members_page::routes(config);
+    leaving::routes(config);
     invite::routes(config);
     join::routes(config);
 }
