@@ -60,14 +60,8 @@ struct InboxPage {
     only_unread: bool,
     /// Kinds that there are notices of, and the one chosen.
     kinds: Vec<Kind>,
-    kind: Option<Kind>,
+    chosen: String,
     more: bool,
-}
-
-impl InboxPage {
-    fn is_chosen(&self, kind: &Kind) -> bool {
-        self.kind.as_ref() == Some(kind)
-    }
 }
 
 async fn show(
@@ -110,7 +104,7 @@ async fn show(
         unread,
         only_unread,
         kinds: kinds.into_iter().collect(),
-        kind: query.kind,
+        chosen: query.kind.map(Kind::name).unwrap_or_default(),
         more,
     })
 }

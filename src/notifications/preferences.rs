@@ -75,7 +75,7 @@ async fn save(
 ) -> Result<HttpResponse, Problem> {
     let shown = kinds(&web, &me)?;
     let mut known: Vec<String> = Vec::new();
-    for kind in &shown {
+    for kind in shown.iter().filter(|kind| !kind.is_security()) {
         known.extend(["app", "mail"].map(|channel| format!("{}.{channel}", kind.name())));
     }
     if ticked.iter().any(|(name, _)| !known.contains(name)) {

@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::sign_in::{go_on, safe_next};
+use super::sign_in::{go_on, safe_next, with_cookie};
 use crate::identity::control::Note;
 use crate::identity::sso::{Arrived, Callback, Link, Sso, SsoError};
 use crate::identity::{IdentityError, Proved, SignedIn};
