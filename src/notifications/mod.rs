@@ -8,7 +8,7 @@ mod records;
 
 pub use kinds::{Choice, Choices, Kind};
 pub use mailing::jobs;
-pub use records::{Audience, Notice, forget, raise, tell};
+pub use records::{ACCOUNT_NOTICES, Audience, Notice, forget, raise, tell};
 
 /// The job that puts a notice into the outbox of the instance.
 pub(crate) const MAIL_JOB: &str = "notices.mail";
