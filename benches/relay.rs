@@ -72,11 +72,11 @@ async fn ours(url: &str, prepared: &Prepared, began: Instant, streams: usize) ->
     let asks = (0..streams).map(|_| {
         let (url, token) = (url.to_owned(), prepared.chat.clone());
         async move {
-            let base = format!("{url}/api/v1/conversations");
-            let begun = client().post(&base).bearer_auth(&token).body("{}").send().await.unwrap();
+            let (client, base) = (client(), format!("{url}/api/v1/conversations"));
+            let begun = client.post(&base).bearer_auth(&token).body("{}").send().await.unwrap();
             let begun: serde_json::Value = begun.json().await.unwrap();
             let id = begun["id"].as_str().unwrap();
-            let answer = client()
+            let answer = client
                 .post(format!("{base}/{id}/messages"))
                 .bearer_auth(&token)
                 .header("accept", "text/event-stream")

@@ -4,7 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::{Clock, Random};
 
@@ -39,7 +40,7 @@ macro_rules! ids {
         }
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&encode(self.0))
+                std::str::from_utf8(&encode(self.0)).map_err(|_| fmt::Error).and_then(|text| f.write_str(text))
             }
         }
         impl fmt::Debug for $name {
@@ -60,7 +61,7 @@ macro_rules! ids {
         }
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                String::deserialize(d)?.parse().map_err(D::Error::custom)
+                d.deserialize_str(Text).map(Self)
             }
         }
     )*};
@@ -103,10 +104,36 @@ ids! {
     WorkspaceId
 }
 
-fn encode(bytes: [u8; 16]) -> String {
-    let number = u128::from_be_bytes(bytes);
-    (0..26).rev().map(|i| char::from(ALPHABET[((number >> (i * 5)) & 31) as usize])).collect()
+/// Reads the text of an id where it lies.
+struct Text;
+
+impl Visitor<'_> for Text {
+    type Value = [u8; 16];
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an id of 26 base32 characters")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<[u8; 16], E> {
+        decode(text).map_err(E::custom)
+    }
 }
+
+fn encode(bytes: [u8; 16]) -> [u8; 26] {
+    let number = u128::from_be_bytes(bytes);
+    std::array::from_fn(|place| ALPHABET[((number >> ((25 - place) * 5)) & 31) as usize])
+}
+
+/// The digit that each byte stands for; 32 and more for what is no digit.
+const DIGITS: [u8; 256] = {
+    let mut digits = [u8::MAX; 256];
+    let mut digit = 0;
+    while digit < 32 {
+        digits[ALPHABET[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    digits
+};
 
 fn decode(text: &str) -> Result<[u8; 16], NotAnId> {
     let text = text.as_bytes();
@@ -115,8 +142,11 @@ fn decode(text: &str) -> Result<[u8; 16], NotAnId> {
     }
     let mut number = 0u128;
     for byte in text {
-        let digit = ALPHABET.iter().position(|a| a == byte).ok_or(NotAnId)?;
-        number = (number << 5) | digit as u128;
+        let digit = DIGITS[*byte as usize];
+        if digit >= 32 {
+            return Err(NotAnId);
+        }
+        number = (number << 5) | u128::from(digit);
     }
     Ok(number.to_be_bytes())
 }

@@ -105,12 +105,15 @@ async fn show(
     })
 }
 
-/// The newest lines before `before` that fit, and where to go on looking when something may be left.
+/// Lines with their numbers, and where to go on looking when something may be left.
+type Lines = (Vec<(u64, AuditEvent)>, Option<u64>);
+
+/// The newest lines before `before` that fit.
 fn lines(
     read: &impl Read,
     before: Option<u64>,
     fits: impl Fn(&AuditEvent) -> bool,
-) -> Result<(Vec<(u64, AuditEvent)>, Option<u64>), StoreError> {
+) -> Result<Lines, StoreError> {
     let (mut events, mut looked_at, mut last) = (Vec::new(), 0, 1);
     let mut scan = read.scan(&AUDIT).reverse().limit(LOOKED_AT);
     if let Some(line) = before {

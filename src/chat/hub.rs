@@ -17,17 +17,42 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Texts of one turn that are told one by one; what follows joins the last of them in larger pieces.
 const TOLD_SINGLY: usize = 20_000;
 
-/// What happens in a turn.
+/// What happens in a turn. Small: a turn holds thousands, nearly all of them texts.
 #[derive(Clone, Debug)]
 pub enum Event {
-    Citation(Citation),
+    Citation(Box<Citation>),
     Done { message: MessageId, stop: &'static str },
-    Failed { title: String, detail: String, request_id: Option<String> },
+    Failed(Box<Failure>),
     Proposal(ChangeSetId),
     Started(MessageId),
     Text(String),
-    Tool { name: String, status: &'static str, summary: String },
-    Usage { input_tokens: u64, output_tokens: u64, cost_nano_usd: Option<u64> },
+    Tool(Box<ToolCalled>),
+    Usage(Box<Used>),
+}
+
+/// Why a turn broke off.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub title: String,
+    pub detail: String,
+    /// The endpoint's own id of the request, for its operator.
+    pub request_id: Option<String>,
+}
+
+/// A tool call begins (`running`) or has ended (`done`, `failed`).
+#[derive(Clone, Debug)]
+pub struct ToolCalled {
+    pub name: String,
+    pub status: &'static str,
+    pub summary: String,
+}
+
+/// What the turn used, in tokens and nano-dollars.
+#[derive(Clone, Debug)]
+pub struct Used {
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    pub cost_nano_usd: Option<u64>,
 }
 
 impl Event {
@@ -35,12 +60,12 @@ impl Event {
         match self {
             Self::Citation(_) => "citation",
             Self::Done { .. } => "done",
-            Self::Failed { .. } => "error",
+            Self::Failed(_) => "error",
             Self::Proposal(_) => "proposal",
             Self::Started(_) => "started",
             Self::Text(_) => "text",
-            Self::Tool { .. } => "tool",
-            Self::Usage { .. } => "usage",
+            Self::Tool(_) => "tool",
+            Self::Usage(_) => "usage",
         }
     }
 
@@ -48,26 +73,26 @@ impl Event {
         match self {
             Self::Citation(citation) => json!(citation),
             Self::Done { message, stop } => json!({ "message": message, "stop": stop }),
-            Self::Failed { title, detail, request_id } => json!({
-                "type": "about:blank", "title": title, "status": 502, "detail": detail, "request_id": request_id,
+            Self::Failed(failure) => json!({
+                "type": "about:blank", "title": failure.title, "status": 502, "detail": failure.detail,
+                "request_id": failure.request_id,
             }),
             Self::Proposal(id) => json!({ "change_set": id }),
             Self::Started(message) => json!({ "message": message }),
             Self::Text(text) => json!({ "text": text }),
-            Self::Tool { name, status, summary } => {
-                json!({ "name": name, "status": status, "summary": summary })
+            Self::Tool(tool) => {
+                json!({ "name": tool.name, "status": tool.status, "summary": tool.summary })
             }
-            Self::Usage { input_tokens, output_tokens, cost_nano_usd } => {
-                json!({
-                    "input_tokens": input_tokens, "output_tokens": output_tokens, "cost_usd": usd(*cost_nano_usd),
-                })
-            }
+            Self::Usage(used) => json!({
+                "input_tokens": used.input_tokens, "output_tokens": used.output_tokens,
+                "cost_usd": usd(used.cost_nano_usd),
+            }),
         }
     }
 
     /// The last one of a turn.
     pub fn ends(&self) -> bool {
-        matches!(self, Self::Done { .. } | Self::Failed { .. })
+        matches!(self, Self::Done { .. } | Self::Failed(_))
     }
 }
 
@@ -168,22 +193,25 @@ pub fn told(id: MessageId, row: &Message) -> Vec<Event> {
     let mut events = vec![Event::Started(id)];
     for tool in &row.tools {
         let status = if tool.failed { "failed" } else { "done" };
-        events.push(Event::Tool { name: tool.name.clone(), status, summary: tool.summary.clone() });
+        let (name, summary) = (tool.name.clone(), tool.summary.clone());
+        events.push(Event::Tool(Box::new(ToolCalled { name, status, summary })));
     }
-    events.extend(row.citations.iter().cloned().map(Event::Citation));
+    events.extend(row.citations.iter().map(|c| Event::Citation(Box::new(c.clone()))));
     if !row.text.is_empty() {
         events.push(Event::Text(row.text.clone()));
     }
     events.extend(row.proposals.iter().copied().map(Event::Proposal));
-    events.push(Event::Usage {
+    events.push(Event::Usage(Box::new(Used {
         input_tokens: row.usage.prompt(),
         output_tokens: row.usage.output,
         cost_nano_usd: row.cost_nano_usd,
-    });
+    })));
     events.push(match (&row.failure, row.state) {
-        (Some(detail), State::Failed) => {
-            Event::Failed { title: "The answer failed".into(), detail: detail.clone(), request_id: None }
-        }
+        (Some(detail), State::Failed) => Event::Failed(Box::new(Failure {
+            title: "The answer failed".into(),
+            detail: detail.clone(),
+            request_id: None,
+        })),
         (_, State::Stopped) => Event::Done { message: id, stop: "stopped" },
         _ => Event::Done { message: id, stop: "end_turn" },
     });

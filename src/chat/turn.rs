@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::Chat;
 use super::citations::{Citing, Piece};
-use super::hub::{Event, Running};
+use super::hub::{Event, Failure, Running, ToolCalled, Used};
 use super::mask::{Known, Masker};
 use super::records::{CONVERSATIONS, MESSAGES, Message, REPLAYS, Replay, State, TURNS, ToolShown, Turn};
 use super::tools::{self, Brought, Scope, change};
@@ -259,7 +259,7 @@ impl Answer {
         for piece in pieces {
             match piece {
                 Piece::Citation(citation) => {
-                    self.tell(Event::Citation(citation.clone()));
+                    self.tell(Event::Citation(Box::new(citation.clone())));
                     self.row.citations.push(citation);
                 }
                 Piece::Text(text) => self.add(text),
@@ -283,7 +283,7 @@ impl Answer {
             return ToolResult::error(&call.id, NO_BUDGET.into());
         }
         let summary = tools::said(&call.name, &input);
-        self.tell(Event::Tool { name: call.name.clone(), status: "running", summary: summary.clone() });
+        self.tell(tool(&call.name, "running", &summary));
         let brought = match call.name.as_str() {
             change::PROPOSE => self.propose(scope, input).await,
             change::VALIDATE => self.validate(scope, input).await,
@@ -310,7 +310,7 @@ impl Answer {
             Err(tools::Failed(why)) => (String::new(), ToolResult::error(&call.id, why)),
         };
         let status = if failed { "failed" } else { "done" };
-        self.tell(Event::Tool { name: call.name.clone(), status, summary: summary.clone() });
+        self.tell(tool(&call.name, status, &summary));
         self.row.tools.push(ToolShown { name: call.name, failed, summary, found });
         result
     }
@@ -398,14 +398,15 @@ impl Answer {
             End::Failed { detail, request_id } => {
                 let id = request_id.as_ref().map(|id| format!(" Request {id}.")).unwrap_or_default();
                 self.row.failure = Some(format!("{detail}{id}"));
-                Event::Failed { title: "The answer failed".into(), detail, request_id }
+                let title = "The answer failed".into();
+                Event::Failed(Box::new(Failure { title, detail, request_id }))
             }
         };
-        let usage = Event::Usage {
+        let usage = Event::Usage(Box::new(Used {
             input_tokens: self.row.usage.prompt(),
             output_tokens: self.row.usage.output,
             cost_nano_usd: self.row.cost_nano_usd,
-        };
+        }));
         let (conversation, id, row) = (self.turn.conversation, self.id, self.row.clone());
         let turn = Turn { running: false, ..self.turn.clone() };
         let replays = std::mem::take(&mut self.replays);
@@ -428,6 +429,10 @@ impl Answer {
         self.tell(last);
         Ok(())
     }
+}
+
+fn tool(name: &str, status: &'static str, summary: &str) -> Event {
+    Event::Tool(Box::new(ToolCalled { name: name.to_owned(), status, summary: summary.to_owned() }))
 }
 
 /// A tool that only reads, off the async threads.

@@ -50,7 +50,7 @@ impl Control {
     pub fn open(path: &Path, key: &DataKey, clock: Clock, random: Random) -> Result<Self, StoreError> {
         let file = File::open(path, &key.sub(Use::Pages), CACHE)?;
         let control = Self::with(file, key, clock, random);
-        control.list_tokens()?;
+        control.move_tokens()?;
         Ok(control)
     }
 

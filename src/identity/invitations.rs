@@ -80,7 +80,7 @@ impl Control {
         role: Role,
         addresses: Vec<Email>,
     ) -> Result<Vec<Result<Issued, NotInvited>>, IdentityError> {
-        self.may_manage(tx, by, workspace, role)?;
+        Self::may_manage(tx, by, workspace, role)?;
         self.forget_ended(tx, workspace)?;
         let now = self.clock().now();
         let kept = tx.scan(&INVITATIONS).under(&workspace).rows()?;
@@ -126,7 +126,7 @@ impl Control {
         id: InvitationId,
     ) -> Result<Issued, IdentityError> {
         let row = tx.get(&INVITATIONS, &(workspace, id))?.ok_or(IdentityError::NoSuchInvitation)?;
-        self.may_manage(tx, by, workspace, row.role)?;
+        Self::may_manage(tx, by, workspace, row.role)?;
         let since = self.clock().now().duration_since(row.sent);
         if since < AGAIN_AFTER {
             let wait = AGAIN_AFTER.saturating_sub(since).as_secs().max(1);
@@ -163,7 +163,7 @@ impl Control {
         id: InvitationId,
     ) -> Result<Invitation, IdentityError> {
         let row = tx.get(&INVITATIONS, &(workspace, id))?.ok_or(IdentityError::NoSuchInvitation)?;
-        self.may_manage(tx, by, workspace, row.role)?;
+        Self::may_manage(tx, by, workspace, row.role)?;
         drop_invitation(tx, workspace, id, &row)?;
         Ok(row)
     }
@@ -171,7 +171,6 @@ impl Control {
     /// Withdraws every invitation of a workspace that an account sent and may send no more: those above `highest`,
     /// or all. Who is removed can't come back by a link that they kept.
     pub(super) fn withdraw_invitations_by(
-        &self,
         tx: &mut ControlTx,
         account: AccountId,
         workspace: WorkspaceId,
@@ -274,6 +273,10 @@ pub fn addresses(text: &str) -> (Vec<Email>, Vec<String>) {
     let (mut found, mut bad): (Vec<Email>, Vec<String>) = (Vec::new(), Vec::new());
     for piece in text.split([',', ';', '\n', '\r']).map(str::trim).filter(|piece| !piece.is_empty()) {
         let inner = piece.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(inner, _)| inner);
+        if !piece.contains('@') {
+            bad.push(piece.to_owned());
+            continue;
+        }
         for word in inner.unwrap_or(piece).split_whitespace() {
             match word.parse::<Email>() {
                 Ok(email) if found.iter().any(|known| known.key() == email.key()) => {}
@@ -291,11 +294,12 @@ mod tests {
 
     #[test]
     fn a_pasted_list_is_read_address_by_address() {
-        let text = "ada@a.example, Max Born <max@b.example>;\n ADA@a.example max@b\nlise@c.example lost";
+        let text =
+            "ada@a.example, Max Born <max@b.example>;\n ADA@a.example max@b\nlise@c.example lost@,no address";
         let (found, bad) = addresses(text);
         let found: Vec<&str> = found.iter().map(Email::as_str).collect();
         assert_eq!(found, ["ada@a.example", "max@b.example", "lise@c.example"]);
-        assert_eq!(bad, ["max@b", "lost"]);
+        assert_eq!(bad, ["max@b", "lost@", "no address"]);
     }
 
     proptest::proptest! {

@@ -124,12 +124,12 @@ impl Control {
         workspace: WorkspaceId,
         account: AccountId,
     ) -> Result<Role, IdentityError> {
-        let role = self.leaves_an_owner(tx, workspace, account)?;
+        let role = leaves_an_owner(tx, workspace, account)?;
         tx.remove(&MEMBERSHIPS, &(account, workspace))?;
         tx.remove(&MEMBERS, &(workspace, account))?;
         tx.remove(&VISITS, &(account, workspace))?;
         self.revoke_tokens(tx, account, workspace)?;
-        self.withdraw_invitations_by(tx, account, workspace, None)?;
+        Self::withdraw_invitations_by(tx, account, workspace, None)?;
         Ok(role)
     }
 
@@ -145,10 +145,10 @@ impl Control {
         let membership = tx.get(&MEMBERSHIPS, &(account, workspace))?.ok_or(IdentityError::NotMember)?;
         let before = membership.role;
         if role < before {
-            self.leaves_an_owner(tx, workspace, account)?;
+            leaves_an_owner(tx, workspace, account)?;
             self.revoke_tokens(tx, account, workspace)?;
             let invites = (role >= Role::Admin).then_some(role);
-            self.withdraw_invitations_by(tx, account, workspace, invites)?;
+            Self::withdraw_invitations_by(tx, account, workspace, invites)?;
         }
         tx.put(&MEMBERSHIPS, &(account, workspace), &Membership { role, ..membership })?;
         tx.put(&MEMBERS, &(workspace, account), &role)?;
@@ -158,7 +158,6 @@ impl Control {
     /// Refuses what `by` may not do to a member: only owners change owners or make one, and below admin nobody
     /// changes anybody. Asked inside the change, so that two at once can't both be right.
     pub fn may_manage(
-        &self,
         tx: &ControlTx,
         by: AccountId,
         workspace: WorkspaceId,
@@ -172,33 +171,22 @@ impl Control {
         }
     }
 
-    /// The role of a member without whom, or with less of whom, an owner would still be left.
-    fn leaves_an_owner(
-        &self,
-        tx: &ControlTx,
-        workspace: WorkspaceId,
-        account: AccountId,
-    ) -> Result<Role, IdentityError> {
-        let members = tx.scan(&MEMBERS).under(&workspace).rows()?;
-        let role = members.iter().find(|((_, id), _)| *id == account).map(|(_, role)| *role);
-        let role = role.ok_or(IdentityError::NotMember)?;
-        let another = members.iter().any(|((_, id), role)| *id != account && *role == Role::Owner);
-        if role == Role::Owner && !another { Err(IdentityError::LastOwner) } else { Ok(role) }
-    }
-
     /// The workspaces of an account, oldest first.
     pub fn workspaces_of(
         &self,
         account: AccountId,
     ) -> Result<Vec<(WorkspaceId, WorkspaceRow, Role)>, StoreError> {
-        let read = self.read()?;
-        let mut found = Vec::new();
-        for ((_, id), membership) in read.scan(&MEMBERSHIPS).under(&account).rows()? {
-            if let Some(row) = read.get(&WORKSPACES, &id)? {
-                found.push((id, row, membership.role));
+        struct Found(Vec<(WorkspaceId, WorkspaceRow, Role)>);
+        let found = self.read()?.kept(&account, |read| {
+            let mut found = Vec::new();
+            for ((_, id), membership) in read.scan(&MEMBERSHIPS).under(&account).rows()? {
+                if let Some(row) = read.get(&WORKSPACES, &id)? {
+                    found.push((id, row, membership.role));
+                }
             }
-        }
-        Ok(found)
+            Ok::<_, StoreError>(Found(found))
+        })?;
+        Ok(found.0.clone())
     }
 
     /// The members of a workspace with their roles.
@@ -227,9 +215,14 @@ impl Control {
     }
 
     pub fn workspace_by_slug(&self, slug: &str) -> Result<Option<(WorkspaceId, WorkspaceRow)>, StoreError> {
-        let read = self.read()?;
-        let Some(id) = read.get(&SLUGS, &slug.to_owned())? else { return Ok(None) };
-        Ok(read.get(&WORKSPACES, &id)?.filter(|row| row.slug == slug).map(|row| (id, row)))
+        struct Found(Option<(WorkspaceId, WorkspaceRow)>);
+        let slug = slug.to_owned();
+        let found = self.read()?.kept(&slug, |read| {
+            let Some(id) = read.get(&SLUGS, &slug)? else { return Ok(Found(None)) };
+            let row = read.get(&WORKSPACES, &id)?.filter(|row| row.slug == slug);
+            Ok::<_, StoreError>(Found(row.map(|row| (id, row))))
+        })?;
+        Ok(found.0.clone())
     }
 
     /// The limits that hold for a workspace.
@@ -265,7 +258,7 @@ impl Control {
         let row = tx.get(&WORKSPACES, &id)?.ok_or(IdentityError::NotMember)?;
         let kept = slug_of(&name) == slug_of(&row.name);
         let slug = if kept { row.slug.clone() } else { free_slug(tx, id, &name)? };
-        let row = WorkspaceRow { name, slug, ..row };
+        let row = WorkspaceRow { slug, name, ..row };
         tx.put(&SLUGS, &row.slug, &id)?;
         tx.put(&WORKSPACES, &id, &row)?;
         Ok(row)
@@ -295,6 +288,19 @@ impl Control {
     pub fn all_workspaces(&self) -> Result<Vec<(WorkspaceId, WorkspaceRow)>, StoreError> {
         self.read()?.scan(&WORKSPACES).rows()
     }
+}
+
+/// The role of a member without whom, or with less of whom, an owner would still be left.
+fn leaves_an_owner(
+    tx: &ControlTx,
+    workspace: WorkspaceId,
+    account: AccountId,
+) -> Result<Role, IdentityError> {
+    let members = tx.scan(&MEMBERS).under(&workspace).rows()?;
+    let role = members.iter().find(|((_, id), _)| *id == account).map(|(_, role)| *role);
+    let role = role.ok_or(IdentityError::NotMember)?;
+    let another = members.iter().any(|((_, id), role)| *id != account && *role == Role::Owner);
+    if role == Role::Owner && !another { Err(IdentityError::LastOwner) } else { Ok(role) }
 }
 
 /// The slug of a name that no other workspace ever had.

@@ -111,6 +111,9 @@ impl SignedIn {
     }
 }
 
+/// What a cookie leads to.
+struct Known(Option<(Session, Account, String)>);
+
 /// Where a sign-in comes from.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
@@ -161,19 +164,23 @@ impl Control {
     /// The account behind a cookie, if its session still lives and the account may sign in.
     pub fn session(&self, token: &SessionToken) -> Result<SignedIn, IdentityError> {
         let key = self.lookups().lookup(token.expose().as_bytes());
-        let read = self.read()?;
-        let session = read.get(&SESSIONS, &key)?.ok_or(IdentityError::NotSignedIn)?;
+        let known = self.read()?.kept(&key, |read| self.known(read, &key))?;
+        let Known(Some((session, person, csrf))) = &*known else { return Err(IdentityError::NotSignedIn) };
         let now = self.clock().now();
         if now.duration_since(session.seen) > IDLE || now.duration_since(session.created) > ABSOLUTE {
             return Err(IdentityError::NotSignedIn);
         }
-        let person = read.get(&ACCOUNTS, &session.account)?.ok_or(IdentityError::NotSignedIn)?;
-        if person.state != AccountState::Active {
-            return Err(IdentityError::NotSignedIn);
-        }
+        let via = Via::Session { id: session.id, csrf: csrf.clone(), seen: session.seen };
+        Ok(SignedIn { account: session.account, person: person.clone(), via })
+    }
+
+    /// A session whose account may sign in, and the value its forms carry.
+    fn known(&self, read: &impl Read, key: &[u8; 32]) -> Result<Known, StoreError> {
+        let Some(session) = read.get(&SESSIONS, key)? else { return Ok(Known(None)) };
+        let person = read.get(&ACCOUNTS, &session.account)?;
+        let Some(person) = person.filter(|p| p.state == AccountState::Active) else { return Ok(Known(None)) };
         let csrf = URL_SAFE_NO_PAD.encode(self.lookups().lookup(format!("csrf {}", session.id).as_bytes()));
-        let via = Via::Session { id: session.id, csrf, seen: session.seen };
-        Ok(SignedIn { account: session.account, person, via })
+        Ok(Known(Some((session, person, csrf))))
     }
 
     /// Whether the session's `seen` is old enough to be written again.

@@ -1,5 +1,7 @@
 //! API tokens: `vyn_` and 43 base64url characters, stored as a keyed hash, shown once.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -15,11 +17,26 @@ use crate::seal::Secret;
 use crate::store::audit::{Action, Actor};
 use crate::store::{Read, StoreError, Table};
 
-/// Keyed hash of the token -> what it may do.
-pub const TOKENS: Table<[u8; 32], ApiToken> = Table::new("api_tokens", 1);
+/// A token by whose it is, so that nobody's list reads another's.
+pub const TOKENS: Table<TokenKey, ApiToken> = Table::new("tokens", 1);
 
-/// The same by whose they are, so that nobody's list reads another's.
-pub const TOKENS_OF: Table<(AccountId, WorkspaceId, ApiTokenId), [u8; 32]> = Table::new("api_tokens_of", 1);
+/// Keyed hash of the token -> its row.
+const HASHES: Table<[u8; 32], TokenKey> = Table::new("token_hashes", 1);
+
+/// Account, workspace and the token's own id.
+type TokenKey = (AccountId, WorkspaceId, ApiTokenId);
+
+/// Where tokens were kept by version 0.1: by their hash alone.
+const BY_HASH: Table<[u8; 32], ByHash> = Table::new("api_tokens", 1);
+
+#[derive(Serialize, Deserialize)]
+struct ByHash {
+    id: ApiTokenId,
+    account: AccountId,
+    workspace: WorkspaceId,
+    #[serde(flatten)]
+    token: ApiToken,
+}
 
 const PREFIX: &str = "vyn_";
 
@@ -53,9 +70,6 @@ impl Scope {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ApiToken {
-    pub id: ApiTokenId,
-    pub account: AccountId,
-    pub workspace: WorkspaceId,
     pub name: String,
     /// `vyn_` and the first four characters: enough to recognise, too little to guess.
     pub shown: String,
@@ -80,10 +94,8 @@ impl Control {
             return Err(IdentityError::Invalid("Choose at least one scope.".into()));
         }
         let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(self.random().bytes::<32>()));
+        let id = ApiTokenId::new(self.clock(), self.random());
         let token = ApiToken {
-            id: ApiTokenId::new(self.clock(), self.random()),
-            account,
-            workspace,
             name: super::accounts::display_name(name)?,
             shown: text.chars().take(8).collect(),
             scopes,
@@ -91,10 +103,10 @@ impl Control {
             expires,
             revoked: None,
         };
-        let key = self.lookups().lookup(text.as_bytes());
-        let note = Note::new(by, Action::TokenCreated, token.id).in_workspace(workspace);
+        let (hash, key) = (self.lookups().lookup(text.as_bytes()), (account, workspace, id));
+        let note = Note::new(by, Action::TokenCreated, id).in_workspace(workspace);
         self.change_now(note, |tx| {
-            tx.put(&TOKENS_OF, &(account, workspace, token.id), &key)?;
+            tx.put(&HASHES, &hash, &key)?;
             tx.put(&TOKENS, &key, &token)
         })?;
         Ok((Secret::new(text), token))
@@ -107,29 +119,33 @@ impl Control {
             return Err(IdentityError::NotSignedIn);
         }
         let read = self.read()?;
+        let hash = self.lookups().lookup(text.as_bytes());
+        let key = read.get(&HASHES, &hash)?.ok_or(IdentityError::NotSignedIn)?;
         let token = read
-            .get(&TOKENS, &self.lookups().lookup(text.as_bytes()))?
+            .get(&TOKENS, &key)?
             .filter(|t| t.revoked.is_none() && t.expires.is_none_or(|at| at > self.clock().now()))
             .ok_or(IdentityError::NotSignedIn)?;
+        let (account, workspace, id) = key;
         let person = read
-            .get(&ACCOUNTS, &token.account)?
+            .get(&ACCOUNTS, &account)?
             .filter(|a| a.state == AccountState::Active)
             .ok_or(IdentityError::NotSignedIn)?;
-        if !read.has(&MEMBERSHIPS, &(token.account, token.workspace))? {
+        if !read.has(&MEMBERSHIPS, &(account, workspace))? {
             return Err(IdentityError::NotSignedIn);
         }
-        Ok(SignedIn::by_token(token.account, person, token.id, token.workspace, token.scopes))
+        Ok(SignedIn::by_token(account, person, id, workspace, token.scopes))
     }
 
     /// The tokens of an account in a workspace, newest first.
-    pub fn tokens_of(&self, account: AccountId, workspace: WorkspaceId) -> Result<Vec<ApiToken>, StoreError> {
-        let read = self.read()?;
-        let mut found = Vec::new();
-        for (_, key) in read.scan(&TOKENS_OF).under(&(account, workspace)).rows()? {
-            found.extend(read.get(&TOKENS, &key)?);
-        }
-        found.sort_by_key(|t| std::cmp::Reverse(t.created));
-        Ok(found)
+    pub fn tokens_of(
+        &self,
+        account: AccountId,
+        workspace: WorkspaceId,
+    ) -> Result<Arc<Vec<(ApiTokenId, ApiToken)>>, StoreError> {
+        self.read()?.kept(&(account, workspace), |read| {
+            let rows = read.scan(&TOKENS).under(&(account, workspace)).reverse().rows()?;
+            Ok(rows.into_iter().map(|((.., id), token)| (id, token)).collect())
+        })
     }
 
     /// Ends every token of a membership, inside the change that ends or lowers it.
@@ -140,23 +156,24 @@ impl Control {
         workspace: WorkspaceId,
     ) -> Result<(), StoreError> {
         let now = self.clock().now();
-        for (_, key) in tx.scan(&TOKENS_OF).under(&(account, workspace)).rows()? {
-            if let Some(token) = tx.get(&TOKENS, &key)?.filter(|t| t.revoked.is_none()) {
+        for (key, token) in tx.scan(&TOKENS).under(&(account, workspace)).rows()? {
+            if token.revoked.is_none() {
                 tx.put(&TOKENS, &key, &ApiToken { revoked: Some(now), ..token })?;
             }
         }
         Ok(())
     }
 
-    /// Lists tokens of data that was made before [`TOKENS_OF`] was kept.
-    pub(super) fn list_tokens(&self) -> Result<(), StoreError> {
-        let read = self.read()?;
-        if read.scan(&TOKENS_OF).limit(1).count()? > 0 || read.scan(&TOKENS).limit(1).count()? == 0 {
+    /// Moves the tokens of data that was made before [`TOKENS`] was kept.
+    pub(super) fn move_tokens(&self) -> Result<(), StoreError> {
+        if self.read()?.scan(&BY_HASH).limit(1).count()? == 0 {
             return Ok(());
         }
         self.touch(|tx| {
-            for (key, token) in tx.scan(&TOKENS).rows()? {
-                tx.put(&TOKENS_OF, &(token.account, token.workspace, token.id), &key)?;
+            for (hash, ByHash { id, account, workspace, token }) in tx.scan(&BY_HASH).rows()? {
+                tx.put(&HASHES, &hash, &(account, workspace, id))?;
+                tx.put(&TOKENS, &(account, workspace, id), &token)?;
+                tx.remove(&BY_HASH, &hash)?;
             }
             Ok(())
         })
@@ -166,11 +183,10 @@ impl Control {
     pub fn revoke_token(&self, by: Actor, account: AccountId, id: ApiTokenId) -> Result<bool, StoreError> {
         let now = self.clock().now();
         self.change_now(Note::new(by, Action::TokenRevoked, id), |tx| {
-            let mine = tx.scan(&TOKENS_OF).under(&account).rows()?;
-            let Some((_, key)) = mine.into_iter().find(|((.., known), _)| *known == id) else {
+            let mine = tx.scan(&TOKENS).under(&account).rows()?;
+            let Some((key, token)) = mine.into_iter().find(|((.., known), _)| *known == id) else {
                 return Ok(false);
             };
-            let Some(token) = tx.get(&TOKENS, &key)? else { return Ok(false) };
             tx.put(&TOKENS, &key, &ApiToken { revoked: Some(now), ..token })?;
             Ok(true)
         })

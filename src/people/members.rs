@@ -68,7 +68,7 @@ pub async fn change_roles(web: &Web, ws: &Admin, changes: Vec<RoleChange>) -> Re
 fn change_role(control: &Control, tx: &mut ControlTx, act: &Act, change: RoleChange) -> Result<(), Problem> {
     let RoleChange { account, was, role } = change;
     let now = tx.get(&MEMBERSHIPS, &(account, act.workspace))?.map(|m| m.role);
-    control.may_manage(tx, act.by, act.workspace, was.max(role).max(now.unwrap_or(was)))?;
+    Control::may_manage(tx, act.by, act.workspace, was.max(role).max(now.unwrap_or(was)))?;
     if now != Some(was) {
         return Err(Problem::Conflict(
             "Somebody else changed or removed one of these members meanwhile. Nothing was changed; load the page \
@@ -88,7 +88,7 @@ pub async fn remove(web: &Web, ws: &Admin, account: AccountId) -> Result<(), Pro
         .change(act.note(Action::MemberRemoved, account), move |tx| {
             let role = tx.get(&MEMBERSHIPS, &(account, act.workspace))?.map(|m| m.role);
             let role = role.ok_or(IdentityError::NotMember)?;
-            control.may_manage(tx, act.by, act.workspace, role)?;
+            Control::may_manage(tx, act.by, act.workspace, role)?;
             control.remove_member(tx, act.workspace, account)
         })
         .await?;
@@ -113,7 +113,7 @@ pub async fn transfer(web: &Web, ws: &Owner, to: AccountId) -> Result<(), Proble
     let (act, control) = (Act::of(ws), web.control.clone());
     web.control
         .change(act.note(Action::WorkspaceTransferred, to), move |tx| {
-            control.may_manage(tx, act.by, act.workspace, Role::Owner)?;
+            Control::may_manage(tx, act.by, act.workspace, Role::Owner)?;
             if to == act.by {
                 return Err(IdentityError::Invalid("Choose another member.".into()));
             }

@@ -287,7 +287,9 @@ async fn ask_remove(
     let person = web.control.account(id)?.ok_or(Problem::NotFound)?;
     let now = web.clock.now();
     let tokens = web.control.tokens_of(id, ws.id())?;
-    let live = |t: &&crate::identity::ApiToken| t.revoked.is_none() && t.expires.is_none_or(|at| at > now);
+    let live = |(_, t): &&(crate::ids::ApiTokenId, crate::identity::ApiToken)| {
+        t.revoked.is_none() && t.expires.is_none_or(|at| at > now)
+    };
     let title = format!("Remove {}?", person.name);
     let slug = ws.row().slug.clone();
     page::render(&RemovePage {

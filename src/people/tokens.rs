@@ -44,7 +44,8 @@ struct TokensPage {
 
 fn view(web: &Web, me: &Me, ws: &Viewer, fresh: Option<Secret>) -> Result<TokensPage, Problem> {
     let now = web.clock.now();
-    let rows = web.control.tokens_of(me.account(), ws.id())?.into_iter().map(|t| row(t, now)).collect();
+    let tokens = web.control.tokens_of(me.account(), ws.id())?;
+    let rows = tokens.iter().map(|(id, token)| row(*id, token, now)).collect();
     Ok(TokensPage {
         shell: Shell::workspace(web, me, ws, "API tokens", "tokens")?,
         slug: ws.row().slug.clone(),
@@ -55,7 +56,7 @@ fn view(web: &Web, me: &Me, ws: &Viewer, fresh: Option<Secret>) -> Result<Tokens
     })
 }
 
-fn row(token: ApiToken, now: Timestamp) -> Row {
+fn row(id: ApiTokenId, token: &ApiToken, now: Timestamp) -> Row {
     let day = |at: Timestamp| at.strftime("%-d %B %Y").to_string();
     let (state, live) = match (token.revoked, token.expires) {
         (Some(at), _) => (format!("Revoked on {}", day(at)), false),
@@ -64,7 +65,7 @@ fn row(token: ApiToken, now: Timestamp) -> Row {
         (None, None) => ("Does not end".to_owned(), true),
     };
     let scopes = token.scopes.iter().map(|s| s.name()).collect::<Vec<_>>().join(", ");
-    Row { id: token.id.to_string(), name: token.name, shown: token.shown, scopes, state, live }
+    Row { id: id.to_string(), name: token.name.clone(), shown: token.shown.clone(), scopes, state, live }
 }
 
 async fn list(web: web::Data<Web>, me: Me, ws: Viewer) -> Result<HttpResponse, Problem> {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::create_workspace;
 use super::members::Act;
 use super::members_page::ago;
-use crate::identity::{IdentityError, Role};
+use crate::identity::{Control, IdentityError, Role};
 use crate::store::audit::Action;
 use crate::web::access::request_id;
 use crate::web::page::{render_with, see_other};
@@ -195,7 +195,7 @@ async fn rename(
     let renamed = web
         .control
         .change(act.note(Action::WorkspaceRenamed, act.workspace), move |tx| {
-            control.may_manage(tx, act.by, act.workspace, Role::Viewer)?;
+            Control::may_manage(tx, act.by, act.workspace, Role::Viewer)?;
             control.rename_workspace(tx, act.workspace, &name)
         })
         .await;

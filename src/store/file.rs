@@ -1,5 +1,7 @@
 //! One open data file: snapshots for reading, one writer at a time, compaction when idle.
 
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -23,6 +25,9 @@ pub struct File {
     /// `None` only while, or after, opening it again failed.
     #[expect(clippy::disallowed_types, reason = "store is the one place that opens files")]
     db: RwLock<Option<redb::Database>>,
+    /// What all readers share until the next commit: beginning to read, and opening a table, each cost as
+    /// much as reading a row.
+    current: Mutex<Option<Arc<View>>>,
     place: Arc<Place>,
     key: SubKey,
     cache: usize,
@@ -49,7 +54,7 @@ impl File {
     #[expect(clippy::disallowed_types, reason = "store is the one place that opens files")]
     fn with(db: redb::Database, path: &Path, key: &SubKey, cache: usize) -> Self {
         let place = Arc::new(Place { path: path.to_owned(), stuck: AtomicBool::new(false) });
-        Self { db: RwLock::new(Some(db)), place, key: key.clone(), cache }
+        Self { db: RwLock::new(Some(db)), current: Mutex::default(), place, key: key.clone(), cache }
     }
 
     /// The file as of its last commit. Drop it soon: pages it can see are not reused.
@@ -57,8 +62,25 @@ impl File {
         self.unstick()?;
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
         let db = db.as_ref().ok_or_else(|| damaged(&self.place))?;
+        // Locked while it begins, so that what `forget` drops after a commit is all that was seen before it.
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(view) = current.as_ref() {
+            return Ok(Snapshot(Arc::clone(view)));
+        }
         let tx = reading(&self.place, || Ok(db.begin_read()?))?;
-        Ok(Snapshot { tx, place: Arc::clone(&self.place), last: Mutex::default() })
+        let view = Arc::new(View {
+            tx,
+            place: Arc::clone(&self.place),
+            tables: RwLock::default(),
+            kept: Mutex::default(),
+        });
+        *current = Some(Arc::clone(&view));
+        Ok(Snapshot(view))
+    }
+
+    /// Lets go of the view that readers share: the next one sees the last commit, and pages are reused.
+    fn forget(&self) {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Runs `change` in a write transaction and commits it durably; an error or panic keeps nothing.
@@ -69,12 +91,15 @@ impl File {
         self.unstick()?;
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
         let db = db.as_ref().ok_or_else(|| damaged(&self.place))?;
+        self.forget();
         let tx = reading(&self.place, || Ok(db.begin_write()?))?;
         let mut tx = Tx { tx, place: Arc::clone(&self.place), touched: Vec::new() };
         let value = catch_unwind(AssertUnwindSafe(|| change(&mut tx)))
             .unwrap_or_else(|_| Err(E::from(damaged(&self.place))))?;
         let Tx { tx, .. } = tx;
-        reading(&self.place, || Ok(tx.commit()?))?;
+        let committed: Result<(), StoreError> = reading(&self.place, || Ok(tx.commit()?));
+        self.forget();
+        committed?;
         Ok(value)
     }
 
@@ -84,6 +109,7 @@ impl File {
         self.unstick()?;
         let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
         let db = db.as_mut().ok_or_else(|| damaged(&self.place))?;
+        self.forget();
         match db.compact() {
             Ok(_) => Ok(true),
             Err(redb::CompactionError::TransactionInProgress) => Ok(false),
@@ -96,6 +122,7 @@ impl File {
         self.unstick()?;
         let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
         let db = db.as_mut().ok_or_else(|| damaged(&self.place))?;
+        self.forget();
         match db.check_integrity() {
             Ok(true) => Ok(()),
             Ok(false) => Err(damaged(&self.place)),
@@ -114,6 +141,7 @@ impl File {
             return Ok(());
         }
         // The old one holds the file's lock until it is dropped.
+        self.forget();
         drop(db.take());
         *db = Some(opened(&self.place.path, &self.key, self.cache)?);
         self.place.stuck.store(false, Ordering::Release);
@@ -151,33 +179,61 @@ fn failed(place: &Place, error: redb::Error) -> StoreError {
 }
 
 /// A consistent view of the file.
-pub struct Snapshot {
+pub struct Snapshot(Arc<View>);
+
+struct View {
     tx: redb::ReadTransaction,
     place: Arc<Place>,
-    /// The table that was read last: opening one costs as much as reading a row.
-    last: Mutex<Option<(&'static str, Arc<RawTable>)>>,
+    /// The tables that were read.
+    tables: RwLock<Vec<(&'static str, Arc<RawTable>)>>,
+    kept: Mutex<HashMap<(TypeId, Vec<u8>), Arc<dyn Any + Send + Sync>>>,
 }
+
+/// Answers that a view keeps at once; then it begins anew.
+const KEPT: usize = 512;
 
 type RawTable = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 
-impl Snapshot {
+impl View {
     /// The table, or `None` while nothing was ever put into it.
-    fn table(&self, name: &'static str) -> Result<Option<Arc<RawTable>>, redb::Error> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, table)) = last.as_ref()
-            && *known == name
-        {
+    fn table(&self, name: &'static str) -> Result<Option<Arc<RawTable>>, StoreError> {
+        let known = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, table)) = known.iter().find(|(known, _)| *known == name) {
             return Ok(Some(Arc::clone(table)));
         }
-        match self.tx.open_table(raw(name)) {
-            Ok(table) => {
-                let table = Arc::new(table);
-                *last = Some((name, Arc::clone(&table)));
-                Ok(Some(table))
-            }
+        drop(known);
+        let opened = reading(&self.place, || match self.tx.open_table(raw(name)) {
+            Ok(table) => Ok(Some(Arc::new(table))),
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
             Err(e) => Err(e.into()),
+        })?;
+        if let Some(table) = &opened {
+            let mut known = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+            known.push((name, Arc::clone(table)));
         }
+        Ok(opened)
+    }
+}
+
+impl Snapshot {
+    /// What `find` reads from this state of the file, found once for all who ask until the next commit. The answer's
+    /// type names the question, `key` what it is about. For small answers that nearly every request needs.
+    pub fn kept<T, E>(&self, key: &impl Key, find: impl FnOnce(&Self) -> Result<T, E>) -> Result<Arc<T>, E>
+    where
+        T: Any + Send + Sync,
+    {
+        let place = (TypeId::of::<T>(), key.encoded());
+        let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).get(&place).cloned();
+        if let Some(found) = kept.and_then(|any| any.downcast::<T>().ok()) {
+            return Ok(found);
+        }
+        let found = Arc::new(find(self)?);
+        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(place, Arc::<T>::clone(&found));
+        Ok(found)
     }
 }
 
@@ -188,8 +244,8 @@ impl Read for Snapshot {
         key: &[u8],
         value: impl FnOnce(&[u8]) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        let Some(t) = reading(&self.place, || self.table(table))? else { return Ok(None) };
-        let found = reading(&self.place, || Ok(t.get(key)?))?;
+        let Some(t) = self.0.table(table)? else { return Ok(None) };
+        let found = reading(&self.0.place, || Ok(t.get(key)?))?;
         found.map(|found| value(found.value())).transpose()
     }
 
@@ -200,8 +256,8 @@ impl Read for Snapshot {
         reverse: bool,
         row: RawRow<'_>,
     ) -> Result<(), StoreError> {
-        match reading(&self.place, || self.table(table))? {
-            Some(t) => scan(&self.place, &*t, range, reverse, row),
+        match self.0.table(table)? {
+            Some(t) => scan(&self.0.place, &*t, range, reverse, row),
             None => Ok(()),
         }
     }

@@ -165,7 +165,9 @@ pub fn render_with(
     status: actix_web::http::StatusCode,
     page: &impl Template,
 ) -> Result<HttpResponse, Problem> {
-    let html = page.render().map_err(|e| Problem::Broken(format!("template: {e}")))?;
+    // Room for most pages at once: growing copies what was written.
+    let mut html = String::with_capacity(16 << 10);
+    page.render_into(&mut html).map_err(|e| Problem::Broken(format!("template: {e}")))?;
     Ok(HttpResponse::build(status)
         .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
         .insert_header((CACHE_CONTROL, "no-store"))

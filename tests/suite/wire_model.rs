@@ -104,12 +104,12 @@ async fn an_answer_streams_and_leaves_one_ledger_line() {
 async fn tools_are_called_and_their_results_answered() {
     let world = ordered().await;
     let mut ask = ask("[[fake:tools org_limits {} ;; metadata_get {\"ref\": \"ApexClass/A\"}]]");
-    ask.tools = vec![Tool {
+    ask.tools = Arc::new([Tool {
         name: "org_limits".into(),
         description: "d".into(),
         input_schema: json!({"type": "object", "additionalProperties": false}),
         strict: true,
-    }];
+    }]);
     let message = complete(&world, &ask).await;
     let calls = message.tool_calls();
     assert_eq!(calls.len(), 2);

@@ -8,7 +8,7 @@ mod metadata;
 mod org;
 mod uses;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -134,22 +134,24 @@ const KINDS: [Kind; 9] = [
     },
 ];
 
-/// The tools on offer.
-pub fn offer() -> Vec<Tool> {
-    let tool = |kind: &Kind| {
-        let properties = (kind.properties)();
-        let required: Vec<String> =
-            properties.as_object().map(|all| all.keys().cloned().collect()).unwrap_or_default();
-        Tool {
-            name: kind.name.to_owned(),
-            description: kind.description.to_owned(),
-            input_schema: json!({
-                "type": "object", "properties": properties, "required": required, "additionalProperties": false,
-            }),
-            strict: true,
-        }
-    };
-    KINDS.iter().map(tool).collect()
+/// The tools on offer: the same for every turn.
+pub fn offer() -> Arc<[Tool]> {
+    static OFFER: LazyLock<Arc<[Tool]>> = LazyLock::new(|| KINDS.iter().map(tool).collect());
+    Arc::clone(&OFFER)
+}
+
+fn tool(kind: &Kind) -> Tool {
+    let properties = (kind.properties)();
+    let required: Vec<String> =
+        properties.as_object().map(|all| all.keys().cloned().collect()).unwrap_or_default();
+    Tool {
+        name: kind.name.to_owned(),
+        description: kind.description.to_owned(),
+        input_schema: json!({
+            "type": "object", "properties": properties, "required": required, "additionalProperties": false,
+        }),
+        strict: true,
+    }
 }
 
 /// What a call does, in words for people.

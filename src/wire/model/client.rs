@@ -133,7 +133,7 @@ impl ModelClient {
             cause: cause.clone(),
             model: ask.model.clone(),
             state: match body {
-                Ok(body) => State::Ready(Bytes::from(body.to_string())),
+                Ok(body) => State::Ready(Bytes::from(body)),
                 Err(fault) => State::Failed(Some(fault.with(None))),
             },
             deadline: None,
@@ -199,7 +199,7 @@ impl ModelClient {
             return Ok(ask.estimated_tokens(Profile::Minimal));
         }
         let url = self.endpoint.url("messages/count_tokens");
-        let answer = self.small(cause, Method::POST, url, Bytes::from(body.to_string())).await?;
+        let answer = self.small(cause, Method::POST, url, Bytes::from(body)).await?;
         let counted = answer.get("input_tokens").and_then(Value::as_u64);
         Ok(counted.unwrap_or_else(|| ask.estimated_tokens(self.endpoint.profile)))
     }

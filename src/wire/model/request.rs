@@ -1,6 +1,9 @@
 //! What is asked of a model, and its JSON for the vendor's server and for those that know only the basics.
 
-use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::answer::without_thinking;
 use super::usage::estimated_tokens;
@@ -22,7 +25,7 @@ pub struct Ask {
     pub max_tokens: u32,
     pub system: Vec<SystemBlock>,
     pub messages: Vec<Message>,
-    pub tools: Vec<Tool>,
+    pub tools: Arc<[Tool]>,
     /// `false` for a last answer without further tools.
     pub may_use_tools: bool,
     /// `true` asks for thinking with a readable summary, where the server knows it.
@@ -39,7 +42,7 @@ impl Ask {
             max_tokens,
             system: Vec::new(),
             messages,
-            tools: Vec::new(),
+            tools: Arc::default(),
             may_use_tools: true,
             thinking: false,
             user: None,
@@ -47,48 +50,47 @@ impl Ask {
     }
 
     /// The JSON of a streaming request.
-    pub fn body(&self, profile: Profile) -> Result<Value, AskError> {
-        let mut body = self.shared(profile)?;
-        body.insert("max_tokens".into(), self.max_tokens.into());
-        body.insert("stream".into(), true.into());
-        if let (Profile::Anthropic, Some(user)) = (profile, &self.user) {
-            body.insert("metadata".into(), json!({ "user_id": user }));
-        }
-        Ok(Value::Object(body))
+    pub fn body(&self, profile: Profile) -> Result<String, AskError> {
+        let user = self.user.as_ref().filter(|_| profile == Profile::Anthropic);
+        written(&Body {
+            max_tokens: Some(self.max_tokens),
+            stream: true,
+            metadata: user.map(|user| json!({ "user_id": user })),
+            ..self.shared(profile)?
+        })
     }
 
     /// The JSON of a token count.
-    pub fn count_body(&self, profile: Profile) -> Result<Value, AskError> {
-        Ok(Value::Object(self.shared(profile)?))
+    pub fn count_body(&self, profile: Profile) -> Result<String, AskError> {
+        written(&self.shared(profile)?)
     }
 
     /// About how many tokens the prompt has, for servers that don't count.
     pub fn estimated_tokens(&self, profile: Profile) -> u64 {
-        self.shared(profile).map_or(0, |body| estimated_tokens(Value::Object(body).to_string().len()))
+        self.count_body(profile).map_or(0, |body| estimated_tokens(body.len()))
     }
 
-    fn shared(&self, profile: Profile) -> Result<Map<String, Value>, AskError> {
-        let mut body = Map::new();
-        body.insert("model".into(), self.model.clone().into());
-        if let Some(system) = self.system_json(profile) {
-            body.insert("system".into(), system);
+    fn shared(&self, profile: Profile) -> Result<Body<'_>, AskError> {
+        let full = profile == Profile::Anthropic;
+        let mut tools: Vec<ToolBody<'_>> = Vec::new();
+        if full || self.may_use_tools {
+            tools.extend(self.tools.iter().map(|t| t.body(profile)));
+            tools.sort_by(|a, b| a.name.cmp(b.name));
         }
-        body.insert("messages".into(), Value::Array(messages(&self.messages, profile)?));
-        if !self.tools.is_empty() && (profile == Profile::Anthropic || self.may_use_tools) {
-            let mut tools: Vec<&Tool> = self.tools.iter().collect();
-            tools.sort_by(|a, b| a.name.cmp(&b.name));
-            body.insert("tools".into(), tools.iter().map(|t| t.json(profile)).collect());
-            if !self.may_use_tools {
-                body.insert("tool_choice".into(), json!({ "type": "none" }));
-            }
-        }
-        if profile == Profile::Anthropic {
-            body.insert("cache_control".into(), json!({ "type": "ephemeral" }));
-            if self.thinking {
-                body.insert("thinking".into(), json!({ "type": "adaptive", "display": "summarized" }));
-            }
-        }
-        Ok(body)
+        let none = (!tools.is_empty() && !self.may_use_tools).then(|| json!({ "type": "none" }));
+        let thinking = json!({ "type": "adaptive", "display": "summarized" });
+        Ok(Body {
+            model: &self.model,
+            system: self.system_json(profile),
+            messages: messages(&self.messages, profile)?,
+            tools,
+            tool_choice: none,
+            cache_control: full.then(|| json!({ "type": "ephemeral" })),
+            thinking: (full && self.thinking).then_some(thinking),
+            max_tokens: None,
+            stream: false,
+            metadata: None,
+        })
     }
 
     fn system_json(&self, profile: Profile) -> Option<Value> {
@@ -110,6 +112,9 @@ impl Ask {
 pub enum AskError {
     #[error("there is no question in this conversation yet")]
     Empty,
+    /// The cause, for the log.
+    #[error("the request can't be written as JSON: {0}")]
+    Unwritable(String),
     #[error("the conversation ends with an answer; ask something to go on")]
     EndsWithAnswer,
 }
@@ -215,14 +220,50 @@ pub struct Tool {
 }
 
 impl Tool {
-    fn json(&self, profile: Profile) -> Value {
-        let mut tool =
-            json!({ "name": self.name, "description": self.description, "input_schema": self.input_schema });
-        if self.strict && profile == Profile::Anthropic {
-            tool["strict"] = true.into();
+    fn body(&self, profile: Profile) -> ToolBody<'_> {
+        ToolBody {
+            name: &self.name,
+            description: &self.description,
+            input_schema: &self.input_schema,
+            strict: self.strict && profile == Profile::Anthropic,
         }
-        tool
     }
+}
+
+/// A request as it is written: what is not set is left out.
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<Value>,
+    messages: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<ToolBody<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Value>,
+}
+
+#[derive(Serialize)]
+struct ToolBody<'a> {
+    name: &'a str,
+    description: &'a str,
+    input_schema: &'a Value,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    strict: bool,
+}
+
+fn written(body: &Body<'_>) -> Result<String, AskError> {
+    serde_json::to_string(body).map_err(|e| AskError::Unwritable(e.to_string()))
 }
 
 /// The messages under the API's rules: a person first and last, same roles merged, nothing empty, and each

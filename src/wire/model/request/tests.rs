@@ -26,9 +26,13 @@ fn ask(messages: Vec<Message>) -> Ask {
         input_schema: json!({"type": "object"}),
         strict: true,
     };
-    ask.tools = vec![tool("b"), tool("a")];
+    ask.tools = [tool("b"), tool("a")].into();
     ask.thinking = true;
     ask
+}
+
+fn json_of(ask: &Ask, profile: Profile) -> Value {
+    serde_json::from_str(&ask.body(profile).unwrap()).unwrap()
 }
 
 #[test]
@@ -42,7 +46,7 @@ fn results_come_first_and_missing_ones_are_made_up_as_errors() {
         ]),
         Message::User("and?".into()),
     ];
-    let body = ask(messages).body(Profile::Anthropic).unwrap();
+    let body = json_of(&ask(messages), Profile::Anthropic);
     let content = body["messages"][2]["content"].as_array().unwrap();
     let ids: Vec<&str> = content.iter().filter_map(|b| b["tool_use_id"].as_str()).collect();
     assert_eq!(ids, ["t1", "t2"]);
@@ -61,13 +65,13 @@ fn the_vendor_gets_everything_and_a_minimal_server_only_text_and_tools() {
     };
     let result = ToolResult { call: "t1".into(), content: vec![found], is_error: false };
     let ask = ask(vec![Message::User("q".into()), answer(&["t1"]), Message::Results(vec![result])]);
-    let full = ask.body(Profile::Anthropic).unwrap();
+    let full = json_of(&ask, Profile::Anthropic);
     assert_eq!(full["system"][0]["cache_control"]["ttl"], "1h");
     assert_eq!(full["tools"][0]["name"], "a");
     assert_eq!(full["tools"][0]["strict"], true);
     assert_eq!(full["messages"][1]["content"][0]["type"], "thinking");
     assert_eq!(full["messages"][2]["content"][0]["content"][0]["citations"]["enabled"], true);
-    let minimal = ask.body(Profile::Minimal).unwrap();
+    let minimal = json_of(&ask, Profile::Minimal);
     assert_eq!(minimal["system"], "Rules.\n\nFacts.");
     let text = minimal.to_string();
     for unknown in ["cache_control", "citations", "strict", "thinking", "metadata", "search_result"] {
@@ -83,8 +87,8 @@ fn the_vendor_gets_everything_and_a_minimal_server_only_text_and_tools() {
 fn a_last_answer_without_tools_keeps_their_definitions_where_history_needs_them() {
     let mut ask = ask(vec![Message::User("q".into())]);
     ask.may_use_tools = false;
-    assert_eq!(ask.body(Profile::Anthropic).unwrap()["tool_choice"]["type"], "none");
-    assert!(ask.body(Profile::Minimal).unwrap().get("tools").is_none());
+    assert_eq!(json_of(&ask, Profile::Anthropic)["tool_choice"]["type"], "none");
+    assert!(json_of(&ask, Profile::Minimal).get("tools").is_none());
 }
 
 #[test]
@@ -110,6 +114,7 @@ proptest! {
             });
         }
         let Ok(body) = ask(messages).body(Profile::Anthropic) else { return Ok(()) };
+        let body: Value = serde_json::from_str(&body).unwrap();
         let list = body["messages"].as_array().unwrap();
         prop_assert_eq!(&list[0]["role"], "user");
         prop_assert_eq!(&list[list.len() - 1]["role"], "user");
