@@ -1,7 +1,8 @@
 //! Passkeys in Chromium with its virtual authenticator: added, used alone, renamed, removed.
 
 use crate::browser::{is_accessible, is_calm, sign_in};
-use crate::harness::Server;
+use crate::harness::{PASSWORD, Server};
+use crate::members::invited;
 use crate::webdriver::Browser;
 
 const LIST: &str = "/account/passkeys";
@@ -86,4 +87,70 @@ async fn the_sign_in_page_offers_a_passkey_in_its_field() {
     browser.goto(&format!("{}/sign-in?next=/account/profile", server.base)).await;
     browser.wait("return location.pathname === '/account/profile'").await;
     assert!(browser.complaints().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invited_person_joins_adds_a_passkey_signs_out_and_in_with_it() {
+    let (server, ada) = Server::ready().await;
+    let link = invited(&ada, "max@halden.example", "member").await;
+    let browser = Browser::start(1440, 900, true).await;
+    let key = browser.authenticator().await;
+    browser.goto(&format!("{}{link}", server.base)).await;
+    is_accessible(&browser, "an invitation with a passkey").await;
+    is_calm(&browser, "/invite-passkey").await;
+    browser.narrow(390, 844).await;
+    is_calm(&browser, "/invite-passkey").await;
+    browser.narrow(1440, 900).await;
+    browser.type_into("#name", "Max Born").await;
+    browser.type_into("#password", PASSWORD).await;
+    browser.click(".auth-f .btn.pri").await;
+    browser.find(".side").await;
+    add(&browser, &server.base).await;
+    browser.narrow(390, 844).await;
+    is_calm(&browser, "/passkeys").await;
+    browser.narrow(1440, 900).await;
+    browser.touches(&key, false).await;
+    sign_out(&browser).await;
+    browser.touches(&key, true).await;
+    browser.click("[data-passkey=prove]").await;
+    browser.find(".side").await;
+    assert!(browser.url().await.contains("/w/halden-energy/"));
+    assert!(browser.complaints().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invited_person_joins_with_a_passkey_and_no_password() {
+    let (server, ada) = Server::ready().await;
+    let link = invited(&ada, "max@halden.example", "member").await;
+    let browser = Browser::start(1280, 800, true).await;
+    let key = browser.authenticator().await;
+    browser.goto(&format!("{}{link}", server.base)).await;
+    browser.click("[data-passkey=add]").await;
+    browser.wait("return !document.getElementById('passkey-said').hidden").await;
+    assert!(browser.text("#passkey-said").await.contains("Enter a name"));
+    browser.type_into("#name", "Max Born").await;
+    browser.click("[data-passkey=add]").await;
+    browser.find(".side").await;
+    browser.touches(&key, false).await;
+    sign_out(&browser).await;
+    browser.touches(&key, true).await;
+    browser.click("[data-passkey=prove]").await;
+    browser.find(".side").await;
+    assert!(browser.url().await.starts_with(&format!("{}/w/halden-energy/", server.base)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_cancels_says_so_and_the_dark_page_reads_well() {
+    let (server, ada) = Server::ready().await;
+    ada.post("/account/profile", &[("name", "Ada Lovelace"), ("theme", "dark")]).await;
+    let browser = Browser::start(1440, 900, true).await;
+    let key = browser.authenticator().await;
+    sign_in(&browser, &server.base).await;
+    add(&browser, &server.base).await;
+    is_calm(&browser, "/dark-passkeys").await;
+    is_accessible(&browser, "dark passkeys").await;
+    browser.unverified(&key).await;
+    browser.click("[data-passkey=add]").await;
+    browser.wait("return !document.getElementById('passkeys-said').hidden").await;
+    assert!(browser.text("#passkeys-said").await.contains("Nothing was changed"));
 }

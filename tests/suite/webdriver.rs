@@ -199,6 +199,12 @@ impl Browser {
         self.devtools("WebAuthn.setAutomaticPresenceSimulation", to).await;
     }
 
+    /// The person fails to show who they are from now on.
+    pub async fn unverified(&self, authenticator: &str) {
+        let to = json!({ "authenticatorId": authenticator, "isUserVerified": false });
+        self.devtools("WebAuthn.setUserVerified", to).await;
+    }
+
     async fn devtools(&self, command: &str, params: Value) -> Value {
         self.post("goog/cdp/execute", json!({ "cmd": command, "params": params })).await
     }
