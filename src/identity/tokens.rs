@@ -89,7 +89,7 @@ impl Control {
         name: &str,
         scopes: Vec<Scope>,
         expires: Option<Timestamp>,
-    ) -> Result<(Secret, ApiToken), IdentityError> {
+    ) -> Result<(Secret, ApiTokenId), IdentityError> {
         if scopes.is_empty() {
             return Err(IdentityError::Invalid("Choose at least one scope.".into()));
         }
@@ -109,7 +109,7 @@ impl Control {
             tx.put(&HASHES, &hash, &key)?;
             tx.put(&TOKENS, &key, &token)
         })?;
-        Ok((Secret::new(text), token))
+        Ok((Secret::new(text), id))
     }
 
     /// The account behind a token: wrong, expired and revoked ones answer alike.

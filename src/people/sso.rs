@@ -17,7 +17,7 @@ use crate::web::access::{origin, session_token};
 use crate::web::form::OpenForm;
 use crate::web::page::{render_with, see_other};
 use crate::web::problem::FieldError;
-use crate::web::{Blank, Confirmed, Me, PostForm, Problem, Visitor, Web, page};
+use crate::web::{Blank, Confirmed, PostForm, Problem, Visitor, Web, page};
 use crate::wire::oidc::OidcError;
 
 /// Where linking begins and ends.

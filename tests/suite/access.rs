@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 use vynos::features::{Access, ROUTES, Route};
 use vynos::identity::control::Note;
-use vynos::identity::{AccountState, ApiToken, Control, Role, Scope};
-use vynos::ids::AccountId;
+use vynos::identity::{AccountState, Control, Role, Scope};
+use vynos::ids::{AccountId, ApiTokenId};
 use vynos::seal::Secret;
 use vynos::store::Read as _;
 use vynos::store::audit::{Action, Actor};
@@ -177,7 +177,7 @@ fn token(
     account: AccountId,
     scopes: &[Scope],
     ends: Option<Timestamp>,
-) -> (Secret, ApiToken) {
+) -> (Secret, ApiTokenId) {
     let (workspace, _) = control.workspace_by_slug("halden-energy").unwrap().unwrap();
     let by = Actor::Account { id: account };
     control.create_token(by, account, workspace, "matrix", scopes.to_vec(), ends).unwrap()
@@ -205,7 +205,7 @@ async fn every_api_route_refuses_tokens_that_have_ended_and_wants_its_scope() {
     let (removed, suspended) = (join("removed"), join("suspended"));
     let soon = control.clock().now().checked_add(jiff::SignedDuration::from_secs(1)).unwrap();
     let (revoked, row) = token(control, owner, &Scope::ALL, None);
-    control.revoke_token(Actor::Operator, owner, row.id).unwrap();
+    control.revoke_token(Actor::Operator, owner, row).unwrap();
     let ended = [
         ("revoked", revoked),
         ("expired", token(control, owner, &Scope::ALL, Some(soon)).0),

@@ -1,0 +1,171 @@
+//! Signing in with a second step, over HTTP: codes of an app and recovery codes, what they may be and how often; where
+//! an account is signed in; the password; confirming before dangerous acts; the instance's rule.
+
+use jiff::SignedDuration;
+
+use crate::harness::{Client, PASSWORD, Server};
+
+/// The key as the page prints it.
+fn key_of(page: &str) -> String {
+    let from = page.find("class=\"once\"><code>").unwrap() + "class=\"once\"><code>".len();
+    page[from..].split('<').next().unwrap().replace(' ', "")
+}
+
+/// What an authenticator app shows for a key now.
+fn code_at(key: &str, seconds: i64) -> String {
+    let secret = totp_rs::Secret::try_from_base32(key).unwrap();
+    let app = totp_rs::Builder::new().with_secret(secret).build().unwrap();
+    app.generate(u64::try_from(seconds).unwrap()).to_string()
+}
+
+fn now(server: &Server) -> i64 {
+    server.clock.now().as_second()
+}
+
+/// Turns the app on; answers its key and the recovery codes.
+async fn enrolled(server: &Server, ada: &Client) -> (String, Vec<String>) {
+    let begun = ada.post("/account/security/totp/begin", &[]).await;
+    assert_eq!(begun.location(), "/account/security/totp");
+    let key = key_of(&ada.get("/account/security/totp").await.body);
+    let shown = ada.post("/account/security/totp", &[("code", &code_at(&key, now(server)))]).await;
+    assert_eq!(shown.status, 200, "{}", shown.body);
+    let list = shown.body.split("keybox").nth(1).unwrap();
+    let codes = list.split("<li>").skip(1).map(|c| c.split('<').next().unwrap().to_owned()).collect();
+    (key, codes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_alone_no_longer_signs_in_and_a_code_works_once() {
+    let (server, ada) = Server::ready().await;
+    let (key, codes) = enrolled(&server, &ada).await;
+    assert_eq!(codes.len(), 10);
+    server.clock.advance(SignedDuration::from_secs(60));
+
+    let phone = server.client();
+    let first = phone.sign_in("ada@halden.example", PASSWORD).await;
+    assert!(first.location().starts_with("/sign-in/code"), "{}", first.location());
+    // The waiting sign-in is no session.
+    assert_eq!(phone.get("/account/profile").await.location(), "/sign-in?next=%2Faccount%2Fprofile");
+    let code = code_at(&key, now(&server));
+    let spaced = format!("{} {}", &code[..3], &code[3..]);
+    let passed = phone.post("/sign-in/code", &[("code", &spaced)]).await;
+    assert_eq!(passed.status, 303, "{}", passed.body);
+    assert_eq!(phone.get("/account/profile").await.status, 200);
+
+    // security-cases row 38: the same code again, elsewhere, within its half minute.
+    let other = server.client();
+    other.sign_in("ada@halden.example", PASSWORD).await;
+    let again = other.post("/sign-in/code", &[("code", &code)]).await;
+    assert_eq!(again.status, 422);
+    // One step off either way passes, two do not.
+    for (off, right) in [(60, false), (-60, false), (30, true)] {
+        let typed = code_at(&key, now(&server) + off);
+        let answer = other.post("/sign-in/code", &[("code", &typed)]).await;
+        assert_eq!(answer.status == 303, right, "{off}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recovery_code_works_once_and_five_wrong_codes_end_the_sign_in() {
+    let (server, ada) = Server::ready().await;
+    let (_, codes) = enrolled(&server, &ada).await;
+    for (round, right) in [(0, true), (1, false)] {
+        let browser = server.client();
+        browser.sign_in("ada@halden.example", PASSWORD).await;
+        let answer = browser.post("/sign-in/code", &[("code", &codes[0].to_lowercase())]).await;
+        assert_eq!(answer.status == 303, right, "{round}");
+    }
+    assert!(ada.get("/account/security").await.body.contains("9 of 10 recovery codes left"));
+
+    let browser = server.client();
+    browser.sign_in("ada@halden.example", PASSWORD).await;
+    let mut last = String::new();
+    for _ in 0..5 {
+        // The growing delay is waited out.
+        server.clock.advance(SignedDuration::from_secs(10));
+        last = browser.post("/sign-in/code", &[("code", "000000")]).await.location().to_owned();
+    }
+    assert_eq!(last, "/sign-in?ended=true");
+    let late = browser.post("/sign-in/code", &[("code", &codes[1])]).await;
+    assert_eq!(late.location(), "/sign-in?ended=true");
+
+    let slow = server.client();
+    slow.sign_in("ada@halden.example", PASSWORD).await;
+    server.clock.advance(SignedDuration::from_mins(6));
+    let late = slow.post("/sign-in/code", &[("code", &codes[1])]).await;
+    assert_eq!(late.location(), "/sign-in?ended=true", "a sign-in waits for five minutes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dangerous_acts_ask_for_the_password_again() {
+    let (server, ada) = Server::ready().await;
+    enrolled(&server, &ada).await;
+    server.clock.advance(SignedDuration::from_mins(16));
+    let asked = ada.post("/account/security/totp/off", &[]).await;
+    assert!(asked.location().starts_with("/account/confirm"), "{}", asked.location());
+    assert!(ada.get("/account/security").await.body.contains("On since"), "nothing was changed");
+    let wrong = ada.post("/account/confirm", &[("password", "not it at all"), ("next", "/")]).await;
+    assert_eq!(wrong.status, 422);
+    let right = ada.post("/account/confirm", &[("password", PASSWORD), ("next", "/account/security")]).await;
+    assert_eq!(right.location(), "/account/security");
+    assert_eq!(ada.post("/account/security/totp/off", &[]).await.location(), "/account/security?saved=off");
+    assert!(!ada.get("/account/security").await.body.contains("On since"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_ended_elsewhere_answers_nothing_more() {
+    let (server, ada) = Server::ready().await;
+    let phone = server.client();
+    phone.sign_in("ada@halden.example", PASSWORD).await;
+    let page = ada.get("/account/security").await.body;
+    let id = page.split("/account/security/sessions/").map(|part| part.split('/').next().unwrap());
+    let id = id.into_iter().find(|id| id.len() == 26).unwrap();
+    // Another account's page knows nothing of this session.
+    assert_eq!(phone.get("/account/profile").await.status, 200);
+    ada.post(&format!("/account/security/sessions/{id}/end"), &[]).await;
+    assert_eq!(phone.get("/account/profile").await.location(), "/sign-in?next=%2Faccount%2Fprofile");
+    assert_eq!(ada.get("/account/profile").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_password_ends_the_other_sessions_and_weak_ones_are_refused() {
+    let (server, ada) = Server::ready().await;
+    let phone = server.client();
+    phone.sign_in("ada@halden.example", PASSWORD).await;
+    for (current, new, refused) in [
+        (PASSWORD, "short", "at least 12"),
+        (PASSWORD, "password1234", "easy to guess"),
+        ("not it at all", "violet harbour lantern", "not your current password"),
+    ] {
+        let answer = ada.post("/account/security/password", &[("current", current), ("new", new)]).await;
+        assert_eq!(answer.status, 422);
+        assert!(answer.body.contains(refused), "{new}: {}", answer.body);
+    }
+    let new = "violet harbour lantern";
+    let done = ada.post("/account/security/password", &[("current", PASSWORD), ("new", new)]).await;
+    assert_eq!(done.location(), "/account/security?saved=password");
+    assert_eq!(ada.get("/account/profile").await.status, 200);
+    assert_eq!(phone.get("/account/profile").await.location(), "/sign-in?next=%2Faccount%2Fprofile");
+    assert_eq!(server.client().sign_in("ada@halden.example", PASSWORD).await.status, 422);
+    assert_eq!(server.client().sign_in("ada@halden.example", new).await.status, 303);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_instance_asks_for_a_second_factor_nothing_else_answers_before() {
+    let (server, ada) = Server::ready().await;
+    server
+        .app()
+        .web
+        .control
+        .change_settings(vynos::store::audit::Actor::Operator, |settings| {
+            settings.require_second_factor = vynos::identity::Required::Everyone;
+        })
+        .unwrap();
+    server.app().web.refresh_settings().unwrap();
+    assert_eq!(ada.get("/account/profile").await.location(), "/account/security");
+    assert!(ada.get("/account/security").await.body.contains("This server asks for a second factor"));
+    enrolled(&server, &ada).await;
+    assert_eq!(ada.get("/account/profile").await.status, 200);
+    let off = ada.post("/account/security/totp/off", &[]).await;
+    assert_eq!(off.status, 409, "the last factor stays");
+}
