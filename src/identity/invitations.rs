@@ -274,6 +274,10 @@ pub fn addresses(text: &str) -> (Vec<Email>, Vec<String>) {
     let (mut found, mut bad): (Vec<Email>, Vec<String>) = (Vec::new(), Vec::new());
     for piece in text.split([',', ';', '\n', '\r']).map(str::trim).filter(|piece| !piece.is_empty()) {
         let inner = piece.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(inner, _)| inner);
+        if !piece.contains('@') {
+            bad.push(piece.to_owned());
+            continue;
+        }
         for word in inner.unwrap_or(piece).split_whitespace() {
             match word.parse::<Email>() {
                 Ok(email) if found.iter().any(|known| known.key() == email.key()) => {}
@@ -291,11 +295,12 @@ mod tests {
 
     #[test]
     fn a_pasted_list_is_read_address_by_address() {
-        let text = "ada@a.example, Max Born <max@b.example>;\n ADA@a.example max@b\nlise@c.example lost";
+        let text =
+            "ada@a.example, Max Born <max@b.example>;\n ADA@a.example max@b\nlise@c.example lost@,no address";
         let (found, bad) = addresses(text);
         let found: Vec<&str> = found.iter().map(Email::as_str).collect();
         assert_eq!(found, ["ada@a.example", "max@b.example", "lise@c.example"]);
-        assert_eq!(bad, ["max@b", "lost"]);
+        assert_eq!(bad, ["max@b", "lost@", "no address"]);
     }
 
     proptest::proptest! {

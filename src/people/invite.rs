@@ -17,8 +17,7 @@ use crate::workspace::Admin;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
-        .route("/w/{workspace}/members/invite", web::post().to(send))
-        .route("/w/{workspace}/members/invitations/{invitation}/again", web::post().to(again))
+        .route("/w/{workspace}/members", web::post().to(send))
         .route("/w/{workspace}/members/invitations/{invitation}/withdraw", web::post().to(withdraw));
 }
 
@@ -62,37 +61,56 @@ pub async fn invite_again(web: &Web, ws: &Admin, id: InvitationId) -> Result<Iss
     Ok(issued)
 }
 
+/// Either addresses and a role, or an invitation to send again. Posted to the address of the page itself, so that it
+/// keeps itself fresh while its links are shown.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct InviteForm {
-    email: String,
-    role: Role,
+struct SendForm {
+    again: Option<InvitationId>,
+    email: Option<String>,
+    role: Option<Role>,
 }
 
 async fn send(
     web: web::Data<Web>,
     me: Me,
     ws: Admin,
-    PostForm(form): PostForm<InviteForm>,
+    PostForm(form): PostForm<SendForm>,
 ) -> Result<HttpResponse, Problem> {
-    let (found, mut bad) = addresses(&form.email);
-    let mut outcome = Outcome { role: form.role, ..Outcome::default() };
+    let outcome = match form {
+        SendForm { again: Some(id), email: None, role: None } => {
+            let issued = invite_again(&web, &ws, id).await?;
+            let issued = vec![(issued.email.to_string(), link(&web, &issued))];
+            Outcome { issued, ..Outcome::default() }
+        }
+        SendForm { again: None, email: Some(email), role: Some(role) } => {
+            invite_all(&web, &ws, email, role).await?
+        }
+        _ => return Err(Problem::field("", "The form is not complete.")),
+    };
+    members_page::show(&web, &me, &ws, outcome)
+}
+
+/// Invites a pasted list; what was no address, or was not invited, stays in the field.
+async fn invite_all(web: &Web, ws: &Admin, typed: String, role: Role) -> Result<Outcome, Problem> {
+    let (found, mut bad) = addresses(&typed);
+    let mut outcome = Outcome { role, ..Outcome::default() };
     let mut wrong = |message: String| outcome.errors.push(FieldError { field: "email".into(), message });
     for text in &bad {
         wrong(format!("{text} is no e-mail address."));
     }
     if found.len() > AT_ONCE {
         wrong(format!("These are {} addresses; {AT_ONCE} at once is the most.", found.len()));
-        outcome.typed = form.email;
-        return members_page::show(&web, &me, &ws, outcome);
+        outcome.typed = typed;
+        return Ok(outcome);
     }
     if found.is_empty() && bad.is_empty() {
         wrong("Enter at least one e-mail address.".to_owned());
     }
     if !found.is_empty() {
-        for result in invite(&web, &ws, form.role, found).await? {
+        for result in invite(web, ws, role, found).await? {
             match result {
-                Ok(issued) => outcome.issued.push((issued.email.to_string(), link(&web, &issued))),
+                Ok(issued) => outcome.issued.push((issued.email.to_string(), link(web, &issued))),
                 Err(not) => {
                     let message = format!("{} {}.", not.email, not.why);
                     outcome.errors.push(FieldError { field: "email".into(), message });
@@ -102,24 +120,12 @@ async fn send(
         }
     }
     outcome.typed = bad.join(", ");
-    members_page::show(&web, &me, &ws, outcome)
+    Ok(outcome)
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Nothing {}
-
-async fn again(
-    web: web::Data<Web>,
-    me: Me,
-    ws: Admin,
-    path: web::Path<(String, InvitationId)>,
-    _: PostForm<Nothing>,
-) -> Result<HttpResponse, Problem> {
-    let issued = invite_again(&web, &ws, path.1).await?;
-    let issued = vec![(issued.email.to_string(), link(&web, &issued))];
-    members_page::show(&web, &me, &ws, Outcome { issued, ..Outcome::default() })
-}
 
 async fn withdraw(
     web: web::Data<Web>,

@@ -97,7 +97,7 @@ async fn every_route_lets_in_whom_it_says_and_nobody_else() {
     control.change_now(note(), |tx| control.remove_member(tx, workspace, removed)).unwrap();
     person(control, "invited");
     let invite = [("email", "invited@halden.example"), ("role", "admin")];
-    assert_eq!(owner.post("/w/halden-energy/members/invite", &invite).await.status, 200);
+    assert_eq!(owner.post("/w/halden-energy/members", &invite).await.status, 200);
     let suspended = person(control, "suspended");
     let gone = signed_in(&server, "suspended").await;
     let note = Note::new(Actor::Operator, Action::AccountChanged, suspended);

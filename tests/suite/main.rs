@@ -15,6 +15,7 @@ mod boundaries;
 mod browser;
 mod browser_chat;
 mod browser_main_job;
+mod browser_members;
 mod chat_api;
 mod chat_pages;
 mod deployments;

@@ -126,7 +126,7 @@ async fn the_last_owner_is_neither_removed_nor_lowered() {
 
 /// Invites an address; the path of the link that is shown once.
 pub async fn invited(by: &Client, email: &str, role: &str) -> String {
-    let shown = by.post(&format!("{MEMBERS}/invite"), &[("email", email), ("role", role)]).await;
+    let shown = by.post(MEMBERS, &[("email", email), ("role", role)]).await;
     assert_eq!(shown.status, 200, "{}", shown.body);
     path_of(&shown)
 }
@@ -186,10 +186,11 @@ async fn wrong_used_replaced_withdrawn_and_ended_links_answer_alike() {
         let rows = control.invitations_of(workspace(&server)).unwrap();
         rows.into_iter().find(|(_, row)| row.email.as_str() == email).unwrap().0
     };
-    let path = format!("{MEMBERS}/invitations/{}", row("b@halden.example"));
-    assert_eq!(ada.post(&format!("{path}/again"), &[]).await.status, 429, "not twice in a minute");
+    let id = row("b@halden.example").to_string();
+    let again = [("again", id.as_str())];
+    assert_eq!(ada.post(MEMBERS, &again).await.status, 429, "not twice in a minute");
     server.clock.advance(jiff::SignedDuration::from_secs(61));
-    let fresh = path_of(&ada.post(&format!("{path}/again"), &[]).await);
+    let fresh = path_of(&ada.post(MEMBERS, &again).await);
     assert_eq!(server.client().get(&fresh).await.status, 200);
     let withdrawn = invited(&ada, "c@halden.example", "viewer").await;
     let path = format!("{MEMBERS}/invitations/{}/withdraw", row("c@halden.example"));
@@ -266,7 +267,7 @@ async fn a_pasted_list_is_answered_address_by_address_and_bad_ones_stay_in_the_f
     invited(&ada, "lise@halden.example", "viewer").await;
     let list =
         "new@halden.example, MAX@halden.example; lise@halden.example\nnobody@, Otto H <otto@halden.example>";
-    let shown = ada.post(&format!("{MEMBERS}/invite"), &[("email", list), ("role", "viewer")]).await;
+    let shown = ada.post(MEMBERS, &[("email", list), ("role", "viewer")]).await;
     assert_eq!(shown.status, 200);
     assert_eq!(shown.all_between("<code id=\"link-", "<").len(), 2);
     for text in ["nobody@ is no e-mail address", "is a member already", "is invited already"] {
@@ -276,7 +277,7 @@ async fn a_pasted_list_is_answered_address_by_address_and_bad_ones_stay_in_the_f
         shown.between("placeholder=\"One or more, with commas or in lines\" aria-invalid=\"true\">", "<");
     assert_eq!(field.unwrap(), "nobody@, MAX@halden.example, lise@halden.example");
     let many = (0..101).map(|n| format!("p{n}@halden.example")).collect::<Vec<_>>().join(" ");
-    let refused = ada.post(&format!("{MEMBERS}/invite"), &[("email", &many), ("role", "viewer")]).await;
+    let refused = ada.post(MEMBERS, &[("email", &many), ("role", "viewer")]).await;
     assert!(refused.status == 422 && refused.body.contains("100 at once"), "{}", refused.status);
 }
 
@@ -288,7 +289,7 @@ async fn an_admin_neither_makes_nor_changes_owners_and_invites_none() {
     let owner = server.app().web.control.people_of(workspace(&server)).unwrap();
     let ada = owner.iter().find(|(_, _, role)| *role == Role::Owner).unwrap().0;
     let invite = [("email", "new@halden.example"), ("role", "owner")];
-    assert_eq!(admin.post(&format!("{MEMBERS}/invite"), &invite).await.status, 403);
+    assert_eq!(admin.post(MEMBERS, &invite).await.status, 403);
     let roles = format!("{MEMBERS}/roles");
     for (name, value) in [
         (format!("role-{ada}-owner"), "viewer"),
