@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::IdentityError;
-use super::accounts::{ACCOUNTS, AccountState};
+use super::accounts::{ACCOUNTS, Account};
 use super::control::{Control, ControlTx, Note};
 use super::memberships::MEMBERSHIPS;
 use super::sessions::SignedIn;
@@ -113,7 +113,7 @@ impl Control {
             .ok_or(IdentityError::NotSignedIn)?;
         let person = read
             .get(&ACCOUNTS, &token.account)?
-            .filter(|a| a.state == AccountState::Active)
+            .filter(Account::acts)
             .ok_or(IdentityError::NotSignedIn)?;
         if !read.has(&MEMBERSHIPS, &(token.account, token.workspace))? {
             return Err(IdentityError::NotSignedIn);

@@ -67,7 +67,15 @@ macro_rules! actions {
 }
 
 actions! {
+    AccountAddressAsked "account.address_asked"
+    AccountAddressChanged "account.address_changed"
+    AccountAddressKept "account.address_kept"
     AccountChanged "account.changed"
+    AccountDeletionStarted "account.deletion_started"
+    AccountDeletionStopped "account.deletion_stopped"
+    AccountErased "account.erased"
+    AccountResetAsked "account.reset_asked"
+    AccountResetByOperator "account.reset_by_operator"
     AccountResumed "account.resumed"
     AccountSuspended "account.suspended"
     ChangeSetDiscarded "change_set.discarded"
@@ -110,6 +118,7 @@ actions! {
     OrgSyncRequested "org.sync_requested"
     OrgSynced "org.synced"
     OrgTokenRefreshed "org.token_refreshed"
+    PasswordReset "password.reset"
     QuestionAnswered "question.answered"
     QuestionAsked "question.asked"
     SessionEnded "session.ended"

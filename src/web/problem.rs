@@ -244,7 +244,10 @@ impl From<IdentityError> for Problem {
             IdentityError::LastOperator => {
                 Self::Conflict("This is the last operator who can sign in. Nothing was changed.".into())
             }
-            IdentityError::NoSuchAccount | IdentityError::NoSuchInvitation | IdentityError::NotMember => {
+            IdentityError::NoSuchAccount
+            | IdentityError::NoSuchInvitation
+            | IdentityError::NoSuchLink
+            | IdentityError::NotMember => {
                 Self::NotFound
             }
             IdentityError::NotAnOwner => Self::Forbidden(Role::Owner),
