@@ -13,6 +13,7 @@ pub mod audit;
 pub mod chat;
 pub mod cli;
 pub mod clock;
+pub mod console;
 pub mod demo;
 pub mod deployments;
 pub mod egress;

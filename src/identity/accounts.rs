@@ -147,7 +147,8 @@ pub fn organisation(text: &str) -> Result<String, IdentityError> {
     if text.trim().is_empty() {
         return Ok(String::new());
     }
-    display_name(text).map_err(|_| IdentityError::Invalid("Enter an organisation of at most 100 characters.".into()))
+    display_name(text)
+        .map_err(|_| IdentityError::Invalid("Enter an organisation of at most 100 characters.".into()))
 }
 
 /// A time zone of the IANA list, by its name; empty = UTC.

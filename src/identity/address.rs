@@ -57,6 +57,14 @@ impl Control {
         to: Email,
     ) -> Result<AddressLinks, IdentityError> {
         let account = tx.get(&ACCOUNTS, &id)?.ok_or(IdentityError::NotSignedIn)?;
+        // A new change would end the link by which the last one can be undone.
+        let fresh = tx.get(&ADDRESS_CHANGES, &id)?.filter(|row| row.made && row.ends > self.clock().now());
+        if fresh.is_some() {
+            return Err(IdentityError::Invalid(
+                "The address was changed within the last day. It can be changed again a day after that."
+                    .into(),
+            ));
+        }
         let free = tx.get(&ADDRESSES, &to.key())?.is_none_or(|owner| owner == id);
         let token = || format!("{id}.{}", URL_SAFE_NO_PAD.encode(self.random().bytes::<32>()));
         let (confirm, stop) = (token(), token());

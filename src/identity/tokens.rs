@@ -111,10 +111,8 @@ impl Control {
             .get(&TOKENS, &self.lookups().lookup(text.as_bytes()))?
             .filter(|t| t.revoked.is_none() && t.expires.is_none_or(|at| at > self.clock().now()))
             .ok_or(IdentityError::NotSignedIn)?;
-        let person = read
-            .get(&ACCOUNTS, &token.account)?
-            .filter(Account::acts)
-            .ok_or(IdentityError::NotSignedIn)?;
+        let person =
+            read.get(&ACCOUNTS, &token.account)?.filter(Account::acts).ok_or(IdentityError::NotSignedIn)?;
         if !read.has(&MEMBERSHIPS, &(token.account, token.workspace))? {
             return Err(IdentityError::NotSignedIn);
         }
