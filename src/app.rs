@@ -16,6 +16,7 @@ use crate::chat::hub::Hub;
 use crate::clock::{Clock, Random};
 use crate::console::{self, Console};
 use crate::egress::{Gate, Policy};
+use crate::erasure::{self, Eraser};
 use crate::identity::throttle::Throttle;
 use crate::ids::WorkspaceId;
 use crate::jobs::{Board, Runner};
@@ -127,6 +128,9 @@ pub struct App {
     ledger: Ledger,
     mails: Sender,
     console: Option<console::Served>,
+    /// Deletes accounts whose time is over.
+    pub eraser: Eraser,
+    erasing: erasure::Running,
     _lock: std::fs::File,
 }
 
@@ -211,6 +215,8 @@ impl App {
         let console = console::serve(&options.data_dir, console)
             .map_err(|error| tracing::error!(%error, "console commands can't reach this server"))
             .ok();
+        let (control, door) = (web.control.clone(), web.door.clone());
+        let eraser = Eraser::new(control, door, options.clock.clone(), options.random.clone());
         let (server, running) = serve(listener, services, certificate.as_ref(), options.workers)?;
         Ok(Self {
             address,
@@ -227,6 +233,8 @@ impl App {
             ledger,
             mails,
             console,
+            erasing: eraser.start(),
+            eraser,
             _lock: lock,
         })
     }
@@ -252,8 +260,10 @@ impl App {
             self.server.stop(false).await;
         }
         let _ = self.running.await;
-        let Self { web, runner, ledger, mails, console, .. } = self;
+        let Self { web, runner, ledger, mails, console, eraser, erasing, .. } = self;
         drop(runner);
+        erasing.stop().await;
+        drop(eraser);
         if let Some(console) = console {
             console.stop().await;
         }

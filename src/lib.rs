@@ -17,6 +17,7 @@ pub mod console;
 pub mod demo;
 pub mod deployments;
 pub mod egress;
+pub mod erasure;
 pub mod features;
 pub mod health;
 pub mod identity;

@@ -38,6 +38,11 @@ impl Account {
         self.deletion.and_then(|asked| asked.checked_add(GRACE).ok())
     }
 
+    /// Its 30 days are over: nobody can sign in to it any more.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.erased_at().is_some_and(|at| at <= now)
+    }
+
     /// May sign in and act: neither suspended nor about to be erased.
     pub fn acts(&self) -> bool {
         self.state == AccountState::Active && self.deletion.is_none()
@@ -87,7 +92,8 @@ impl Control {
 
     /// Keeps the account after all, inside a change.
     pub fn stop_deletion(&self, tx: &mut ControlTx, id: AccountId) -> Result<(), IdentityError> {
-        let mut account = tx.get(&ACCOUNTS, &id)?.ok_or(IdentityError::NoSuchAccount)?;
+        let kept = tx.get(&ACCOUNTS, &id)?.filter(|a| !a.is_over(self.clock().now()));
+        let mut account = kept.ok_or(IdentityError::NoSuchAccount)?;
         account.deletion = None;
         Ok(tx.put(&ACCOUNTS, &id, &account)?)
     }
@@ -96,7 +102,7 @@ impl Control {
     pub fn due_deletions(&self) -> Result<Vec<AccountId>, StoreError> {
         let (now, mut due) = (self.clock().now(), Vec::new());
         self.read()?.scan(&ACCOUNTS).each(|id, account| {
-            due.extend(account.erased_at().is_some_and(|at| at <= now).then_some(id));
+            due.extend(account.is_over(now).then_some(id));
             true
         })?;
         Ok(due)
@@ -106,7 +112,7 @@ impl Control {
     /// person; audit lines keep the id. `None` when it is gone already or was restored.
     pub fn erase_account(&self, tx: &mut ControlTx, id: AccountId) -> Result<Option<Account>, StoreError> {
         let now = self.clock().now();
-        let due = tx.get(&ACCOUNTS, &id)?.filter(|a| a.erased_at().is_some_and(|at| at <= now));
+        let due = tx.get(&ACCOUNTS, &id)?.filter(|a| a.is_over(now));
         let Some(account) = due else { return Ok(None) };
         self.end_sessions(tx, id, None)?;
         self.end_resets(tx, &account.email)?;

@@ -82,7 +82,9 @@ impl Control {
         let row = read.get(&RESETS, &self.reset_link(token))?;
         let row = row.filter(|row| row.ends > self.clock().now()).ok_or(IdentityError::NoSuchLink)?;
         let id = row.account.ok_or(IdentityError::NoSuchLink)?;
-        let account = read.get(&ACCOUNTS, &id)?.filter(|a| a.state == AccountState::Active);
+        let account = read
+            .get(&ACCOUNTS, &id)?
+            .filter(|a| a.state == AccountState::Active && !a.is_over(self.clock().now()));
         Ok((id, account.ok_or(IdentityError::NoSuchLink)?, row))
     }
 

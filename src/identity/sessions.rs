@@ -130,7 +130,9 @@ impl Control {
         let stored = known.as_ref().and_then(|(_, account)| account.password.as_deref());
         let right = password::verify(secret, stored);
         match known {
-            Some((id, account)) if right && account.state == AccountState::Active => {
+            Some((id, account))
+                if right && account.state == AccountState::Active && !account.is_over(self.clock().now()) =>
+            {
                 self.start_session(id, from)
             }
             _ => Err(IdentityError::WrongCredentials),
@@ -166,7 +168,7 @@ impl Control {
             return Err(IdentityError::NotSignedIn);
         }
         let person = read.get(&ACCOUNTS, &session.account)?.ok_or(IdentityError::NotSignedIn)?;
-        if person.state != AccountState::Active {
+        if person.state != AccountState::Active || person.is_over(now) {
             return Err(IdentityError::NotSignedIn);
         }
         let csrf = URL_SAFE_NO_PAD.encode(self.lookups().lookup(format!("csrf {}", session.id).as_bytes()));

@@ -2,13 +2,15 @@
 //! what comes by mail. Others call [`raise`] and [`tell`]; `kinds` is the closed list, `records` keeps the rows,
 //! `inbox` reads them for one person, `mailing` brings them to the outbox, `pages` and `preferences` draw.
 
+mod erase;
 mod kinds;
 mod mailing;
 mod records;
 
+pub use erase::{erase, forget};
 pub use kinds::{Choice, Choices, Kind};
 pub use mailing::jobs;
-pub use records::{Audience, Notice, forget, raise, tell};
+pub use records::{Audience, Notice, raise, tell};
 
 /// The job that puts a notice into the outbox of the instance.
 pub(crate) const MAIL_JOB: &str = "notices.mail";

@@ -4,10 +4,13 @@
 //! people in one (`members_page` draws it), `invite` sends invitations and `join` accepts them.
 
 mod account;
+mod address;
+mod close;
 pub mod invite;
 mod join;
 pub mod members;
 mod members_page;
+mod reset;
 mod setup;
 mod setup_mail;
 mod setup_model;
@@ -27,6 +30,9 @@ pub fn routes(config: &mut web::ServiceConfig) {
     setup_mail::routes(config);
     sign_in::routes(config);
     account::routes(config);
+    reset::routes(config);
+    address::routes(config);
+    close::routes(config);
     tokens::routes(config);
     workspaces::routes(config);
     members_page::routes(config);

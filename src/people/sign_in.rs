@@ -12,7 +12,7 @@ use crate::web::access::{cookie_name, origin, session_token};
 use crate::web::form::OpenForm;
 use crate::web::page::{render_with, see_other};
 use crate::web::problem::FieldError;
-use crate::web::{Blank, Me, PostForm, Problem, Visitor, Web, page};
+use crate::web::{Blank, Me, PostForm, Problem, Returning, Visitor, Web, page};
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -127,7 +127,7 @@ struct Nothing {}
 async fn sign_out(
     web: web::Data<Web>,
     request: HttpRequest,
-    me: Me,
+    me: Returning,
     _: PostForm<Nothing>,
 ) -> Result<HttpResponse, Problem> {
     signed_out(&web, &request, &me, see_other("/sign-in")).await

@@ -26,6 +26,8 @@ pub struct FieldError {
 pub enum Problem {
     /// Our fault or the machine's; the text is for the log.
     Broken(String),
+    /// The account is about to be deleted: it can be kept, and nothing else.
+    Closing,
     Conflict(String),
     DiskFull,
     /// Visible, but not theirs to do; names the role that may.
@@ -60,6 +62,7 @@ impl Problem {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Closing => StatusCode::SEE_OTHER,
             Self::Conflict(_) | Self::Restricted => StatusCode::CONFLICT,
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::Forbidden(_) | Self::ForeignForm | Self::NoScope(_) | Self::NotOperator => {
@@ -89,6 +92,10 @@ impl Problem {
                 "This request was not carried out. Everything saved before is safe. Try again; if it happens again, \
                  give the request id to the operator of this server."
                     .into(),
+            ),
+            Self::Closing => said(
+                "This account is about to be deleted",
+                "Until then it can be kept, and nothing else can be done with it.".into(),
             ),
             Self::Conflict(what) => said("This changed in the meantime", what.clone()),
             Self::DiskFull => said(
@@ -172,6 +179,9 @@ impl ResponseError for Problem {
 
     /// A bare answer; `guard` writes the body in the form the client reads.
     fn error_response(&self) -> HttpResponse {
+        if matches!(self, Self::Closing) {
+            return super::page::see_other("/account/close");
+        }
         let mut answer = HttpResponse::build(self.status());
         answer.insert_header((CONTENT_TYPE, "application/problem+json"));
         if let Self::TooMany(seconds) = self {
