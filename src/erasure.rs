@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Random};
 use crate::identity::control::Note;
-use crate::identity::{Account, Control};
+use crate::identity::{Account, Control, Email};
 use crate::ids::{AccountId, JobId};
 use crate::mail::{self, Letter};
 use crate::store::StoreError;
@@ -73,7 +73,7 @@ impl Eraser {
             match self.erase(id).await {
                 Ok(gone) => erased += usize::from(gone),
                 Err(error) => {
-                    tracing::error!(%error, account = %id, "an account was not deleted; again in an hour")
+                    tracing::error!(%error, account = %id, "an account was not deleted; again in an hour");
                 }
             }
         }
@@ -90,7 +90,23 @@ impl Eraser {
                 notifications::erase(&ws, id, &account).await?;
             }
         }
-        Ok(self.erase_account(id, account, job).await?)
+        let address = account.email.clone();
+        let erased = self.erase_account(id, account, job).await?;
+        self.look_again(id, address).await?;
+        Ok(erased)
+    }
+
+    /// Says in the log where the address is still known. The last mail to it is the only place that may, until it left.
+    async fn look_again(&self, id: AccountId, address: Email) -> Result<(), StoreError> {
+        let control = self.control.clone();
+        let found = move || control.read()?.tables_with(address.as_str());
+        let found = tokio::task::spawn_blocking(found).await;
+        let mut found = found.map_err(|e| StoreError::Io(std::io::Error::other(e)))??;
+        found.retain(|table| table != mail::outbox::OUTBOX.name);
+        if !found.is_empty() {
+            tracing::error!(account = %id, tables = ?found, "the address of a deleted account is still kept");
+        }
+        Ok(())
     }
 
     async fn erase_account(&self, id: AccountId, account: Account, job: JobId) -> Result<bool, StoreError> {

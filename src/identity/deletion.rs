@@ -116,7 +116,7 @@ impl Control {
         let Some(account) = due else { return Ok(None) };
         self.end_sessions(tx, id, None)?;
         self.end_resets(tx, &account.email)?;
-        self.end_address_change(tx, id)?;
+        tx.remove(&ADDRESS_CHANGES, &id)?;
         for (_, key) in tx.scan(&TOKENS_OF).under(&id).rows()? {
             tx.remove(&TOKENS, &key)?;
         }
@@ -133,7 +133,7 @@ impl Control {
             true
         })?;
         for (workspace, invitation) in invited {
-            self.drop_invitation(tx, workspace, invitation)?;
+            super::invitations::forget(tx, workspace, invitation)?;
         }
         if tx.get(&ADDRESSES, &account.email.key())? == Some(id) {
             tx.remove(&ADDRESSES, &account.email.key())?;
@@ -158,11 +158,6 @@ impl Control {
             tx.remove(&SESSIONS, &key)?;
         }
         Ok(())
-    }
-
-    /// Ends a change of address that waits, inside a change.
-    fn end_address_change(&self, tx: &mut ControlTx, id: AccountId) -> Result<(), StoreError> {
-        tx.remove(&ADDRESS_CHANGES, &id).map(|_| ())
     }
 }
 

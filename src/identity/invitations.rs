@@ -258,18 +258,11 @@ impl Control {
     }
 }
 
-impl Control {
-    /// Drops an invitation that names somebody who is erased.
-    pub(super) fn drop_invitation(
-        &self,
-        tx: &mut ControlTx,
-        workspace: WorkspaceId,
-        id: InvitationId,
-    ) -> Result<(), StoreError> {
-        match tx.get(&INVITATIONS, &(workspace, id))? {
-            Some(row) => drop_invitation(tx, workspace, id, &row),
-            None => Ok(()),
-        }
+/// Drops an invitation that names somebody who is erased.
+pub(super) fn forget(tx: &mut ControlTx, workspace: WorkspaceId, id: InvitationId) -> Result<(), StoreError> {
+    match tx.get(&INVITATIONS, &(workspace, id))? {
+        Some(row) => drop_invitation(tx, workspace, id, &row),
+        None => Ok(()),
     }
 }
 

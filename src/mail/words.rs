@@ -115,7 +115,6 @@ const NOT_ME: &str =
 const IGNORE: &str = "If you did not ask for this, do nothing: nothing changes.";
 const YOUR_ACCOUNT: &str = "it is about the security of your account. Such mails can’t be turned off";
 
-#[expect(clippy::match_same_arms, reason = "one arm a mail, in the order of their names")]
 pub(super) fn words(letter: &Letter) -> Words {
     match letter {
         Letter::AccountDeleted { at } => Words::new("Your Vynos account is deleted".into())

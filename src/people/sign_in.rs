@@ -30,6 +30,7 @@ struct SignInPage {
     errors: Vec<FieldError>,
     email: String,
     next: String,
+    changed: bool,
     action: &'static str,
     version: &'static str,
 }
@@ -38,6 +39,9 @@ struct SignInPage {
 struct Next {
     #[serde(default)]
     next: String,
+    /// A new password was set a moment ago.
+    #[serde(default)]
+    changed: bool,
 }
 
 /// Where to go after sign-in: a path of this site and nothing else.
@@ -64,6 +68,7 @@ async fn show(
         errors: Vec::new(),
         email: String::new(),
         next: safe_next(&query.next),
+        changed: query.changed,
         action: action(&web),
         version: page::VERSION,
     })
@@ -116,7 +121,10 @@ async fn sign_in(
             let next = safe_next(&form.next);
             let shell = Blank::new(&web, "Sign in");
             let (action, version) = (action(&web), page::VERSION);
-            render_with(status, &SignInPage { shell, errors, email: form.email, next, action, version })
+            render_with(
+                status,
+                &SignInPage { shell, errors, email: form.email, next, changed: false, action, version },
+            )
         }
     }
 }
