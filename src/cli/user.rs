@@ -45,7 +45,7 @@ pub fn reset(args: &ResetArgs) -> Result<(), Failure> {
 
 /// `vynos audit verify`.
 pub fn audit(args: &AuditArgs) -> Result<(), Failure> {
-    let answer = run(&args.server, &Command::AuditVerify)?;
+    let answer = run(&args.server, &Command::AuditVerify {})?;
     if args.json {
         say(&serde_json::to_string(&answer)?)?;
         return match broken(&answer) {

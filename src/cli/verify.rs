@@ -45,7 +45,7 @@ pub fn data(args: &ServerArgs) -> Result<(), Failure> {
         say(&format!("workspace {id}: every page opens"))?;
     }
     let url = Url::parse("http://localhost/")?;
-    super::user::chains(&Console::new(control, door, url).run(&Command::AuditVerify))
+    super::user::chains(&Console::new(control, door, url).run(&Command::AuditVerify {}))
 }
 
 /// `vynos key create`.

@@ -23,7 +23,7 @@ use crate::workspace::Door;
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// Walks the audit chain of control and of every workspace.
-    AuditVerify,
+    AuditVerify {},
     /// Makes a link that sets the password of the account of an address.
     UserReset { email: String },
 }
@@ -78,7 +78,7 @@ impl Console {
     /// Runs a command; reads and writes files, so call it on a blocking thread.
     pub fn run(&self, command: &Command) -> Answer {
         let done = match command {
-            Command::AuditVerify => self.audit(),
+            Command::AuditVerify {} => self.audit(),
             Command::UserReset { email } => self.reset(email),
         };
         done.unwrap_or_else(|said| Answer::Failed { said })
