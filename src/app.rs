@@ -2,7 +2,7 @@
 //! tests and the benches start the same thing.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -14,7 +14,9 @@ use url::Url;
 use crate::chat::Chat;
 use crate::chat::hub::Hub;
 use crate::clock::{Clock, Random};
+use crate::console::{self, Console};
 use crate::egress::{Gate, Policy};
+use crate::erasure::{self, Eraser};
 use crate::identity::ceremonies::Ceremonies;
 use crate::identity::sso::Sso;
 use crate::identity::throttle::Throttle;
@@ -127,6 +129,10 @@ pub struct App {
     certificate: Option<(tls::Served, TlsMode, Option<tls::LocalCa>)>,
     ledger: Ledger,
     mails: Sender,
+    console: Option<console::Served>,
+    /// Deletes accounts whose time is over.
+    pub eraser: Eraser,
+    erasing: erasure::Running,
     _lock: std::fs::File,
 }
 
@@ -139,7 +145,7 @@ impl App {
         }
         let master = MasterKey::load(&options.master_key_file)?;
         let data = Arc::new(DataDir::open_or_create(&options.data_dir, master)?);
-        let lock = lock(&options)?;
+        let lock = lock(&options.data_dir)?;
         let control = data.control(options.clock.clone(), options.random.clone())?;
         let settings = control.settings()?;
         match (settings.demo, options.demo) {
@@ -217,6 +223,12 @@ impl App {
             knowledge,
             chat,
         };
+        let console = Console::new(web.control.clone(), web.door.clone(), url.clone());
+        let console = console::serve(&options.data_dir, console)
+            .map_err(|error| tracing::error!(%error, "console commands can't reach this server"))
+            .ok();
+        let (control, door) = (web.control.clone(), web.door.clone());
+        let eraser = Eraser::new(control, door, options.clock.clone(), options.random.clone());
         let (server, running) = serve(listener, services, certificate.as_ref(), options.workers)?;
         Ok(Self {
             address,
@@ -232,6 +244,9 @@ impl App {
             certificate,
             ledger,
             mails,
+            console,
+            erasing: eraser.start(),
+            eraser,
             _lock: lock,
         })
     }
@@ -257,8 +272,13 @@ impl App {
             self.server.stop(false).await;
         }
         let _ = self.running.await;
-        let Self { web, runner, ledger, mails, .. } = self;
+        let Self { web, runner, ledger, mails, console, eraser, erasing, .. } = self;
         drop(runner);
+        erasing.stop().await;
+        drop(eraser);
+        if let Some(console) = console {
+            console.stop().await;
+        }
         mails.stop().await;
         ledger.stop().await;
         web.pool.close_idle();
@@ -272,8 +292,8 @@ impl App {
 }
 
 /// One process a data directory: the kernel releases the lock when the process ends, however it ends.
-fn lock(options: &Options) -> Result<std::fs::File, StartError> {
-    let path = options.data_dir.join("LOCK");
+pub fn lock(data_dir: &Path) -> Result<std::fs::File, StartError> {
+    let path = data_dir.join("LOCK");
     let file = std::fs::OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -282,12 +302,13 @@ fn lock(options: &Options) -> Result<std::fs::File, StartError> {
         .map_err(|e| DataError::File(path, e))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::InUse(options.data_dir.clone())),
-        Err(std::fs::TryLockError::Error(e)) => Err(DataError::File(options.data_dir.join("LOCK"), e).into()),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StartError::InUse(data_dir.to_owned())),
+        Err(std::fs::TryLockError::Error(e)) => Err(DataError::File(data_dir.join("LOCK"), e).into()),
     }
 }
 
-fn default_url(mode: &TlsMode, address: SocketAddr) -> Result<Url, StartError> {
+/// The address people use when none is given.
+pub fn default_url(mode: &TlsMode, address: SocketAddr) -> Result<Url, StartError> {
     let scheme = if matches!(mode, TlsMode::Plain) { "http" } else { "https" };
     let host = if address.ip().is_loopback() || address.ip().is_unspecified() {
         "localhost".to_owned()

@@ -13,7 +13,7 @@ mod turn;
 mod verbs;
 
 pub use pages::{recent, routes};
-pub use verbs::{Asked, TURN, of, pin, rename, topic};
+pub use verbs::{Asked, TURN, erase, of, pin, rename, topic};
 
 use crate::jobs::Kind;
 use crate::models::Models;

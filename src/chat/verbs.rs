@@ -12,13 +12,13 @@ use super::hub::{self, Numbered};
 use super::records::{
     CONSENTS, CONVERSATIONS, Consent, Conversation, MESSAGES, Message, REPLAYS, Role, State, TURNS, Turn,
 };
-use crate::ids::{ConversationId, MessageId, OrgId, TurnId};
+use crate::ids::{AccountId, ConversationId, MessageId, OrgId, TurnId};
 use crate::jobs::{JobCause, enqueue};
 use crate::orgs::records::ORGS;
 use crate::store::audit::Action;
-use crate::store::{Read as _, StoreError};
+use crate::store::{Read as _, StoreError, Tx};
 use crate::web::Problem;
-use crate::workspace::{Change, Member};
+use crate::workspace::{Change, Member, Workspace};
 
 /// The kind of the job that answers a question.
 pub const TURN: &str = "chat.turn";
@@ -197,20 +197,7 @@ impl Chat {
     pub async fn delete(&self, ws: &Member, id: ConversationId) -> Result<(), Problem> {
         of(ws, id)?;
         let stopped = ws.change::<_, StoreError>(Action::ConversationDeleted, id, move |tx| {
-            let messages = tx.scan(&MESSAGES).under(&id).rows()?;
-            let mut turns = Vec::new();
-            for (key, message) in messages {
-                tx.remove(&MESSAGES, &key)?;
-                for (replay, _) in tx.scan(&REPLAYS).under(&message.turn).rows()? {
-                    tx.remove(&REPLAYS, &replay)?;
-                }
-                tx.remove(&TURNS, &message.turn)?;
-                turns.push(message.turn);
-            }
-            for (key, _) in tx.scan(&CONSENTS).under(&id).rows()? {
-                tx.remove(&CONSENTS, &key)?;
-            }
-            tx.remove(&CONVERSATIONS, &id)?;
+            let turns = remove(tx, id)?;
             tx.announce(topic(id));
             Ok(turns)
         });
@@ -221,6 +208,34 @@ impl Chat {
         }
         Ok(())
     }
+}
+
+/// Removes what is kept of a conversation; answers its turns.
+fn remove(tx: &mut Tx, id: ConversationId) -> Result<Vec<TurnId>, StoreError> {
+    let mut turns = Vec::new();
+    for (key, message) in tx.scan(&MESSAGES).under(&id).rows()? {
+        tx.remove(&MESSAGES, &key)?;
+        tx.remove_under(&REPLAYS, &message.turn)?;
+        tx.remove(&TURNS, &message.turn)?;
+        turns.push(message.turn);
+    }
+    tx.remove_under(&CONSENTS, &id)?;
+    tx.remove(&CONVERSATIONS, &id)?;
+    Ok(turns)
+}
+
+/// Removes the conversations of somebody whose account is erased, one a commit, so that a crash loses no work. Running
+/// it again finds what is left.
+pub async fn erase(ws: &Workspace, owner: AccountId) -> Result<(), StoreError> {
+    let mut own = Vec::new();
+    ws.read()?.scan(&CONVERSATIONS).each(|id, row| {
+        own.extend((row.owner == owner).then_some(id));
+        true
+    })?;
+    for id in own {
+        ws.change(Action::ConversationDeleted, id, move |tx| remove(tx, id)).await?;
+    }
+    Ok(())
 }
 
 fn turn_of(ws: &Member, id: ConversationId, turn: TurnId) -> Result<Turn, Problem> {

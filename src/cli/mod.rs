@@ -7,6 +7,7 @@ mod demo;
 mod extract;
 mod serve;
 mod sim;
+mod user;
 mod verify;
 
 use std::io::Write as _;
@@ -61,6 +62,11 @@ enum Command {
         #[command(subcommand)]
         command: SimCommand,
     },
+    /// Works on accounts.
+    User {
+        #[command(subcommand)]
+        command: UserCommand,
+    },
     /// What the server starts for itself.
     #[command(hide = true)]
     Worker {
@@ -74,7 +80,13 @@ enum Command {
 #[derive(Subcommand)]
 enum AuditCommand {
     /// Walks the chain of control and of every workspace.
-    Verify(ServerArgs),
+    Verify(user::AuditArgs),
+}
+
+#[derive(Subcommand)]
+enum UserCommand {
+    /// Prints a link that sets a new password, once, within an hour; needs no mail.
+    Reset(user::ResetArgs),
 }
 
 #[derive(Subcommand)]
@@ -126,7 +138,7 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Analyze(args) => return analyze::run(&args),
-        Command::Audit { command: AuditCommand::Verify(args) } => verify::audit(&args),
+        Command::Audit { command: AuditCommand::Verify(args) } => user::audit(&args),
         Command::Config { command: ConfigCommand::Check(args) } => config::check(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Extract(args) => extract::run(&args),
@@ -136,6 +148,7 @@ pub fn main() -> ExitCode {
         Command::Sim { command: SimCommand::Model(args) } => sim::model(&args),
         Command::Sim { command: SimCommand::Salesforce(args) } => sim::salesforce(&args),
         Command::SetupCode(args) => verify::setup_code(&args),
+        Command::User { command: UserCommand::Reset(args) } => user::reset(&args),
         Command::Verify(args) => verify::data(&args),
         Command::Worker { command } => extract::work(&command),
     };

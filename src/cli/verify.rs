@@ -1,12 +1,14 @@
-//! Console commands over the data of a stopped instance: `verify`, `audit verify`, `key`.
+//! Console commands over the data of a stopped instance: `verify`, `key`.
 
 use std::sync::Arc;
 
+use url::Url;
+
 use super::{Failure, ServerArgs, say};
 use crate::clock::{Clock, Random};
+use crate::console::{Command, Console};
 use crate::identity::Control;
 use crate::seal::MasterKey;
-use crate::store::audit::Broken;
 use crate::workspace::{DataDir, Door, Pool};
 
 /// `vynos setup-code`: also makes the data directory, so that an installer can print the code before the
@@ -42,35 +44,8 @@ pub fn data(args: &ServerArgs) -> Result<(), Failure> {
         ws.verify_file().map_err(|e| Failure::No(format!("workspace {id}: {e}")))?;
         say(&format!("workspace {id}: every page opens"))?;
     }
-    chains(&control, &door)
-}
-
-/// `vynos audit verify`.
-pub fn audit(args: &ServerArgs) -> Result<(), Failure> {
-    let (data, control) = open(args)?;
-    let door = Door::new(control.clone(), Arc::new(Pool::new(data, Clock::system(), Random::system())));
-    chains(&control, &door)
-}
-
-fn chains(control: &Control, door: &Door) -> Result<(), Failure> {
-    report("control", control.verify_audit()?)?;
-    for (id, _) in control.all_workspaces()? {
-        let ws = door.for_runner(id).map_err(|e| Failure::No(format!("workspace {id}: {e}")))?;
-        report(&format!("workspace {id}"), ws.verify_audit()?)?;
-    }
-    Ok(())
-}
-
-fn report(place: &str, chain: Result<u64, Broken>) -> Result<(), Failure> {
-    match chain {
-        Ok(lines) => say(&format!("{place}: audit chain of {lines} lines holds")),
-        Err(Broken::Link(line)) => {
-            Err(Failure::No(format!("{place}: the audit chain is broken at line {line}")))
-        }
-        Err(Broken::Tail(line)) => Err(Failure::No(format!(
-            "{place}: the audit chain ends at line {line}, lines behind it were cut"
-        ))),
-    }
+    let url = Url::parse("http://localhost/")?;
+    super::user::chains(&Console::new(control, door, url).run(&Command::AuditVerify {}))
 }
 
 /// `vynos key create`.

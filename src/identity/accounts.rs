@@ -29,6 +29,32 @@ pub struct Account {
     pub created: Timestamp,
     #[serde(default)]
     pub theme: Theme,
+    /// Where the person works, as they wrote it; may be empty.
+    #[serde(default)]
+    pub organisation: String,
+    #[serde(default)]
+    pub language: Language,
+    /// IANA name of the zone in which times are shown; empty = UTC.
+    #[serde(default)]
+    pub time_zone: String,
+    /// Single keys do nothing when off: they get in the way of speech input.
+    #[serde(default = "on")]
+    pub shortcuts: bool,
+    /// When the person asked to delete it.
+    #[serde(default)]
+    pub deletion: Option<Timestamp>,
+}
+
+fn on() -> bool {
+    true
+}
+
+/// The languages that pages are written in, by BCP 47 tag.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Language {
+    #[default]
+    #[serde(rename = "en")]
+    English,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,6 +142,23 @@ pub fn display_name(text: &str) -> Result<String, IdentityError> {
     Ok(text.to_owned())
 }
 
+/// The place where a person works: may be empty, else as a name.
+pub fn organisation(text: &str) -> Result<String, IdentityError> {
+    if text.trim().is_empty() {
+        return Ok(String::new());
+    }
+    display_name(text)
+        .map_err(|_| IdentityError::Invalid("Enter an organisation of at most 100 characters.".into()))
+}
+
+/// A time zone of the IANA list, by its name; empty = UTC.
+pub fn time_zone(name: &str) -> Result<String, IdentityError> {
+    if name.is_empty() || jiff::tz::db().get(name).is_ok() {
+        return Ok(name.to_owned());
+    }
+    Err(IdentityError::Invalid("Choose a time zone of the list.".into()))
+}
+
 /// What is needed for a new account; the password is hashed before the transaction begins.
 pub struct NewAccount {
     pub email: Email,
@@ -153,6 +196,11 @@ impl Control {
             state: AccountState::Active,
             created: self.clock().now(),
             theme: Theme::System,
+            organisation: String::new(),
+            language: Language::English,
+            time_zone: String::new(),
+            shortcuts: true,
+            deletion: None,
         };
         tx.put(&ACCOUNTS, &id, &account)?;
         Ok(id)

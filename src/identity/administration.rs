@@ -71,7 +71,7 @@ impl Control {
 fn has_operator(tx: &ControlTx) -> Result<bool, StoreError> {
     let mut found = false;
     tx.scan(&ACCOUNTS).each(|_, account| {
-        found = account.operator && account.state == AccountState::Active;
+        found = account.operator && account.acts();
         !found
     })?;
     Ok(found)

@@ -274,6 +274,14 @@ impl Control {
     }
 }
 
+/// Drops an invitation that names somebody who is erased.
+pub(super) fn forget(tx: &mut ControlTx, workspace: WorkspaceId, id: InvitationId) -> Result<(), StoreError> {
+    match tx.get(&INVITATIONS, &(workspace, id))? {
+        Some(row) => drop_invitation(tx, workspace, id, &row),
+        None => Ok(()),
+    }
+}
+
 fn drop_invitation(
     tx: &mut ControlTx,
     workspace: WorkspaceId,

@@ -299,7 +299,7 @@ fn leaves_an_owner(
     let members = tx.scan(&MEMBERS).under(&workspace).rows()?;
     let role = members.iter().find(|((_, id), _)| *id == account).map(|(_, role)| *role);
     let role = role.ok_or(IdentityError::NotMember)?;
-    let another = members.iter().any(|((_, id), role)| *id != account && *role == Role::Owner);
+    let another = super::deletion::another_owner(tx, workspace, account)?;
     if role == Role::Owner && !another { Err(IdentityError::LastOwner) } else { Ok(role) }
 }
 

@@ -2,13 +2,16 @@
 //! workspace door asks for. Pages for all of this live in `people`.
 
 pub mod accounts;
+pub mod address;
 pub mod administration;
 pub mod ceremonies;
 pub mod control;
+pub mod deletion;
 pub mod invitations;
 pub mod memberships;
 pub mod passkeys;
 pub mod password;
+pub mod reset;
 pub mod second_factor;
 pub mod sessions;
 pub mod settings;
@@ -17,7 +20,7 @@ pub mod sso;
 pub mod throttle;
 pub mod tokens;
 
-pub use accounts::{Account, AccountState, Email, Theme};
+pub use accounts::{Account, AccountState, Email, Language, Theme};
 pub use control::{Control, ControlTx};
 pub use memberships::{Membership, Role, WorkspaceRow, WorkspaceState};
 pub use second_factor::{Accepted, SecondFactors};
@@ -51,6 +54,8 @@ pub enum IdentityError {
     NoSuchAccount,
     #[error("this invitation can't be used any more")]
     NoSuchInvitation,
+    #[error("this link can't be used any more")]
+    NoSuchLink,
     #[error("only an owner may do this")]
     NotAnOwner,
     #[error("this account is no member of the workspace")]

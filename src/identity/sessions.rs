@@ -302,7 +302,8 @@ impl Control {
         let Some(Known { session, person, csrf, lifetime }) = &*known else {
             return Err(IdentityError::NotSignedIn);
         };
-        if !lifetime.covers(session, self.clock().now()) {
+        let now = self.clock().now();
+        if !lifetime.covers(session, now) || person.is_over(now) {
             return Err(IdentityError::NotSignedIn);
         }
         let Session { id, seen, confirmed, .. } = *session;

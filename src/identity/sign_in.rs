@@ -65,7 +65,10 @@ impl Control {
         let right = password::verify(secret, stored);
         match known {
             Some((id, account))
-                if right && account.state == AccountState::Active && self.may_skip_sso(id)? =>
+                if right
+                    && account.state == AccountState::Active
+                    && !account.is_over(self.clock().now())
+                    && self.may_skip_sso(id)? =>
             {
                 if account.password.as_deref().is_some_and(password::is_outgrown) {
                     self.rehash(id, secret)?;

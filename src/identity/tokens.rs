@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::IdentityError;
-use super::accounts::{ACCOUNTS, AccountState};
+use super::accounts::{ACCOUNTS, Account};
 use super::control::{Control, ControlTx, Note};
 use super::memberships::MEMBERSHIPS;
 use super::sessions::SignedIn;
@@ -126,10 +126,8 @@ impl Control {
             .filter(|t| t.revoked.is_none() && t.expires.is_none_or(|at| at > self.clock().now()))
             .ok_or(IdentityError::NotSignedIn)?;
         let (account, workspace, id) = key;
-        let person = read
-            .get(&ACCOUNTS, &account)?
-            .filter(|a| a.state == AccountState::Active)
-            .ok_or(IdentityError::NotSignedIn)?;
+        let person =
+            read.get(&ACCOUNTS, &account)?.filter(Account::acts).ok_or(IdentityError::NotSignedIn)?;
         if !read.has(&MEMBERSHIPS, &(account, workspace))? {
             return Err(IdentityError::NotSignedIn);
         }
@@ -162,6 +160,19 @@ impl Control {
             }
         }
         Ok(())
+    }
+
+    /// Forgets every token of an account that goes.
+    pub(super) fn forget_tokens(&self, tx: &mut ControlTx, account: AccountId) -> Result<(), StoreError> {
+        let mut hashes = Vec::new();
+        tx.scan(&HASHES).each(|hash, key| {
+            hashes.extend((key.0 == account).then_some(hash));
+            true
+        })?;
+        for hash in hashes {
+            tx.remove(&HASHES, &hash)?;
+        }
+        tx.remove_under(&TOKENS, &account).map(|_| ())
     }
 
     /// Moves the tokens of data that was made before [`TOKENS`] was kept.

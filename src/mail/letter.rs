@@ -118,6 +118,8 @@ pub enum Letter {
     MailChangeNotice {
         new_address_masked: String,
         at: Timestamp,
+        /// Stops the change, or undoes it within a day.
+        link: String,
     },
     NewSignIn {
         when: Timestamp,
@@ -135,6 +137,10 @@ pub enum Letter {
     PasswordReset {
         link: String,
         ends: Timestamp,
+    },
+    /// The operator made a link with the shell.
+    PasswordResetByOperator {
+        at: Timestamp,
     },
     PolicyChanged {
         workspace: String,
@@ -232,6 +238,7 @@ impl Letter {
             Self::OrgSignedOut { .. } => "org-signed-out",
             Self::PasswordChanged { .. } => "password-changed",
             Self::PasswordReset { .. } => "password-reset",
+            Self::PasswordResetByOperator { .. } => "password-reset-by-operator",
             Self::PolicyChanged { .. } => "policy-changed",
             Self::RemovedFromWorkspace { .. } => "removed-from-workspace",
             Self::RoleChanged { .. } => "role-changed",

@@ -24,6 +24,8 @@ const LONGEST_QUEUE: usize = 10_000;
 /// Ended mails are kept this long for the operator.
 const KEEP_MS: u64 = 30 * DAY_MS;
 const DAY_MS: u64 = 24 * 3600 * 1000;
+/// Kind of the mail that says that an account is gone.
+const LAST_MAIL: &str = "account-deleted";
 /// Rows that the operator's page shows of each kind.
 const SHOWN: usize = 50;
 
@@ -178,6 +180,10 @@ pub(super) fn end(control: &Control, id: MailId, tried: &Tried) -> Result<(), St
                 row.letter = row.letter.filter(|_| !sent);
                 row.said.clone_from(said);
                 row.ended = Some(now);
+                // The last mail of an account: nothing may know the address any more.
+                if row.kind == LAST_MAIL {
+                    return tx.remove(&OUTBOX, &id).map(|_| ());
+                }
                 tx.put(&OUTBOX_ENDED, &(now_ms, id), &row.state)?;
             }
         }
@@ -257,6 +263,25 @@ pub fn recall(tx: &mut ControlTx, id: MailId) -> Result<bool, StoreError> {
     forget_end(tx, id, &row)?;
     tx.remove(&OUTBOX_DUE, &(row.due_ms, id))?;
     tx.remove(&OUTBOX, &id)
+}
+
+/// Forgets the mails to somebody whose account is erased, and dead ones that name them, inside that change.
+pub fn forget(tx: &mut ControlTx, to: &str, name: &str) -> Result<(), StoreError> {
+    let mut found = Vec::new();
+    tx.scan(&OUTBOX).each(|id, row| {
+        let said = || serde_json::to_string(&row.letter).unwrap_or_default();
+        let names = row.state == MailState::Dead && (said().contains(name) || said().contains(to));
+        if row.to.eq_ignore_ascii_case(to) || names || row.said.contains(to) {
+            found.push((id, row));
+        }
+        true
+    })?;
+    for (id, row) in found {
+        forget_end(tx, id, &row)?;
+        tx.remove(&OUTBOX_DUE, &(row.due_ms, id))?;
+        tx.remove(&OUTBOX, &id)?;
+    }
+    Ok(())
 }
 
 fn forget_end(tx: &mut ControlTx, id: MailId, row: &MailRow) -> Result<(), StoreError> {

@@ -251,12 +251,13 @@ pub(super) fn words(letter: &Letter) -> Words {
             .button("Confirm the address", link)
             .small(IGNORE)
             .because("this address was entered as the new address of an account"),
-        Letter::MailChangeNotice { new_address_masked, at } => {
+        Letter::MailChangeNotice { new_address_masked, at, link } => {
             Words::new("The e-mail address of your account is to change".into())
                 .say("The change was asked for with your password. It holds once the new address is confirmed; mails then go there.")
                 .fact("New address", name(new_address_masked))
                 .fact("Asked for", when(*at))
-                .small(NOT_ME)
+                .button("Keep this address", link)
+                .small("If this was not you, keep this address: the link works for a day, even after the change.")
                 .because(YOUR_ACCOUNT)
         }
         Letter::NewSignIn { when: at, address, browser } => {
@@ -287,6 +288,11 @@ pub(super) fn words(letter: &Letter) -> Words {
             .button("Set a new password", link)
             .small(IGNORE)
             .because("a new password was asked for on the sign-in page"),
+        Letter::PasswordResetByOperator { at } => Words::new("The operator made a link that sets your password".into())
+            .say("Somebody with a shell on the server of this instance made it. Whoever has the link can set a new password.")
+            .fact("Time", when(*at))
+            .small("If you did not ask for it, ask the operator of this instance now.")
+            .because(YOUR_ACCOUNT),
         Letter::PolicyChanged { workspace, what, changed_by, link } => {
             Words::of(workspace, format!("A rule of “{}” changed", name(workspace)))
                 .say(name(what))

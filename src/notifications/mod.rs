@@ -2,6 +2,7 @@
 //! what comes by mail. Others call [`raise`] and [`tell`]; `kinds` is the closed list, `records` keeps the rows,
 //! `inbox` reads them for one person, `mailing` brings them to the outbox, `pages` and `preferences` draw.
 
+mod erase;
 mod inbox;
 mod kinds;
 mod mailing;
@@ -9,10 +10,11 @@ mod pages;
 mod preferences;
 mod records;
 
+pub use erase::{erase, forget};
 pub use inbox::unread;
 pub use kinds::{Choice, Choices, Kind};
 pub use mailing::jobs;
-pub use records::{ACCOUNT_NOTICES, Audience, Notice, forget, raise, tell};
+pub use records::{ACCOUNT_NOTICES, Audience, Notice, raise, tell};
 
 pub fn routes(config: &mut actix_web::web::ServiceConfig) {
     pages::routes(config);

@@ -245,12 +245,6 @@ pub fn tell(
     Ok(id)
 }
 
-/// Forgets what is kept of an account, inside the change that deletes it.
-pub fn forget(tx: &mut ControlTx, account: AccountId) -> Result<(), StoreError> {
-    tx.remove_under(&ACCOUNT_NOTICES, &account)?;
-    tx.remove(&NOTICE_CHOICES, &account).map(|_| ())
-}
-
 /// What an account chose; `read` is of the control file.
 pub fn choices(read: &impl Read, account: AccountId) -> Result<Choices, StoreError> {
     Ok(read.get(&NOTICE_CHOICES, &account)?.unwrap_or_default())

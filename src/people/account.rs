@@ -6,13 +6,15 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::sso::Linked;
-use crate::identity::accounts::{ACCOUNTS, display_name};
+use crate::identity::accounts::{ACCOUNTS, Account, display_name, organisation, time_zone};
 use crate::identity::control::Note;
+use crate::identity::sessions::Origin;
 use crate::identity::sso::Sso;
-use crate::identity::{IdentityError, Theme, Via};
+use crate::identity::{IdentityError, Language, Theme, Via, password};
+use crate::seal::Secret;
 use crate::store::Read as _;
 use crate::store::audit::Action;
-use crate::web::page::{render_with, see_other};
+use crate::web::page::{local_time, render_with, see_other};
 use crate::web::problem::FieldError;
 use crate::web::{Me, PostForm, Problem, Shell, Web, page};
 use crate::workspace::Viewer;
@@ -33,6 +35,12 @@ struct ProfilePage {
     shell: Shell,
     errors: Vec<FieldError>,
     name: String,
+    organisation: String,
+    time_zone: String,
+    shortcuts: bool,
+    zones: Vec<String>,
+    /// The time now, as the person's pages show it.
+    now: String,
     saved: bool,
     sso: Option<Linked>,
 }
@@ -50,13 +58,24 @@ async fn profile(
     query: web::Query<Saved>,
 ) -> Result<HttpResponse, Problem> {
     let sso = Linked::of(&web, &sso, &me)?;
-    let shell = Shell::account(&web, &me, "Profile")?;
-    page::render(&ProfilePage {
-        name: shell.name.clone(),
-        shell,
+    page::render(&ProfilePage { saved: query.saved, sso, ..profile_page(&web, &me)? })
+}
+
+fn profile_page(web: &Web, me: &Me) -> Result<ProfilePage, Problem> {
+    let person = me.person();
+    let mut zones: Vec<String> = jiff::tz::db().available().map(|zone| zone.to_string()).collect();
+    zones.retain(|zone| zone.contains('/') && !zone.starts_with("Etc/"));
+    Ok(ProfilePage {
+        shell: Shell::account(web, me, "Profile")?,
         errors: Vec::new(),
-        saved: query.saved,
-        sso,
+        name: person.name.clone(),
+        organisation: person.organisation.clone(),
+        time_zone: person.time_zone.clone(),
+        shortcuts: person.shortcuts,
+        zones,
+        now: local_time(web.clock.now(), &person.time_zone),
+        saved: false,
+        sso: None,
     })
 }
 
@@ -65,6 +84,15 @@ async fn profile(
 struct ProfileForm {
     name: String,
     theme: Theme,
+    #[serde(default)]
+    organisation: String,
+    #[serde(default)]
+    language: Language,
+    #[serde(default)]
+    time_zone: String,
+    /// A checkbox: there when ticked.
+    #[serde(default)]
+    shortcuts: Option<String>,
 }
 
 async fn save_profile(
@@ -72,25 +100,52 @@ async fn save_profile(
     me: Me,
     PostForm(form): PostForm<ProfileForm>,
 ) -> Result<HttpResponse, Problem> {
-    let name = match display_name(&form.name) {
-        Ok(name) => name,
-        Err(error) => {
-            let errors = vec![FieldError { field: "name".into(), message: error.to_string() }];
-            let shell = Shell::account(&web, &me, "Profile")?;
-            let page = ProfilePage { shell, errors, name: form.name, saved: false, sso: None };
-            return render_with(StatusCode::UNPROCESSABLE_ENTITY, &page);
-        }
+    let mut errors = Vec::new();
+    let mut wrong = |field: &str, e: IdentityError| {
+        errors.push(FieldError { field: field.into(), message: e.to_string() });
     };
-    let (id, theme) = (me.account(), form.theme);
+    let name = display_name(&form.name).map_err(|e| wrong("name", e)).unwrap_or_default();
+    let organisation = organisation(&form.organisation).map_err(|e| wrong("organisation", e));
+    let time_zone = time_zone(&form.time_zone).map_err(|e| wrong("time_zone", e));
+    let (Ok(organisation), Ok(time_zone), true) = (organisation, time_zone, errors.is_empty()) else {
+        let ProfileForm { name, organisation, time_zone, .. } = form;
+        let page = ProfilePage { errors, name, organisation, time_zone, ..profile_page(&web, &me)? };
+        return render_with(StatusCode::UNPROCESSABLE_ENTITY, &page);
+    };
+    let id = me.account();
     web.control
         .change(Note::new(me.actor(), Action::AccountChanged, id), move |tx| {
-            let mut account = tx.get(&ACCOUNTS, &id)?.ok_or(IdentityError::NotSignedIn)?;
-            account.name = name;
-            account.theme = theme;
+            let account = tx.get(&ACCOUNTS, &id)?.ok_or(IdentityError::NotSignedIn)?;
+            let account = Account {
+                name,
+                organisation,
+                time_zone,
+                theme: form.theme,
+                language: form.language,
+                shortcuts: form.shortcuts.is_some(),
+                ..account
+            };
             Ok::<_, IdentityError>(tx.put(&ACCOUNTS, &id, &account)?)
         })
         .await?;
     Ok(see_other("/account/profile?saved=true"))
+}
+
+/// Whether the person at a session knows the password of its account; wrong tries are counted as at sign-in.
+pub(super) async fn confirm(
+    web: &web::Data<Web>,
+    me: &Me,
+    from: &Origin,
+    password: String,
+) -> Result<(), Problem> {
+    let key = format!("account {} address {}", me.person().email.key(), from.address);
+    web.throttle.check(&key)?;
+    let (secret, stored) = (Secret::new(password), me.person().password.clone());
+    if web::block(move || password::verify(&secret, stored.as_deref())).await? {
+        return Ok(());
+    }
+    web.throttle.failed(&key);
+    Err(Problem::field("password", "The password is not right. Nothing was changed."))
 }
 
 async fn me(me: Me, ws: Viewer) -> Result<HttpResponse, Problem> {

@@ -5,6 +5,8 @@
 //! `invite` sends invitations and `join` accepts them, `join_passkey` with a passkey; `passkey_sign_in` and `sso` sign in.
 
 mod account;
+mod address;
+mod close;
 mod code;
 mod confirm;
 mod device;
@@ -17,6 +19,7 @@ mod members_page;
 mod passkey_sign_in;
 pub mod passkeys;
 mod password;
+mod reset;
 mod security;
 mod setup;
 mod setup_mail;
@@ -45,6 +48,9 @@ pub fn routes(config: &mut web::ServiceConfig) {
     passkey_sign_in::routes(config);
     sso::routes(config);
     account::routes(config);
+    reset::routes(config);
+    address::routes(config);
+    close::routes(config);
     tokens::routes(config);
     workspaces::routes(config);
     members_page::routes(config);

@@ -19,7 +19,7 @@ use crate::web::access::{cookie_name, origin, session_token};
 use crate::web::form::OpenForm;
 use crate::web::page::{render_with, see_other};
 use crate::web::problem::FieldError;
-use crate::web::{Blank, Me, PostForm, Problem, Visitor, Web, page};
+use crate::web::{Blank, Me, PostForm, Problem, Returning, Visitor, Web, page};
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -37,6 +37,7 @@ struct SignInPage {
     errors: Vec<FieldError>,
     email: String,
     next: String,
+    changed: bool,
     action: &'static str,
     version: &'static str,
     /// Whether passkeys work at this address.
@@ -51,6 +52,9 @@ pub(super) struct Next {
     /// The sign-in that waited for its second step has ended.
     #[serde(default)]
     pub ended: bool,
+    /// A new password was set a moment ago.
+    #[serde(default)]
+    pub changed: bool,
 }
 
 /// Where to go after sign-in: a path of this site and nothing else.
@@ -85,6 +89,7 @@ async fn show(
         errors: ended.into_iter().collect(),
         email: String::new(),
         next: safe_next(&query.next),
+        changed: query.changed,
         action: action(&web),
         version: page::VERSION,
         passkeys: offers_passkeys(&web),
@@ -139,9 +144,9 @@ async fn sign_in(
             let next = safe_next(&form.next);
             let shell = Blank::new(&web, "Sign in");
             let (action, version, sso) = (action(&web), page::VERSION, Button::of(&sso)?);
-            let passkeys = offers_passkeys(&web);
-            let email = form.email;
-            render_with(status, &SignInPage { shell, errors, email, next, action, version, passkeys, sso })
+            let (passkeys, changed, email) = (offers_passkeys(&web), false, form.email);
+            let page = SignInPage { shell, errors, email, next, changed, action, version, passkeys, sso };
+            render_with(status, &page)
         }
     }
 }
@@ -202,7 +207,7 @@ struct Nothing {}
 async fn sign_out(
     web: web::Data<Web>,
     request: HttpRequest,
-    me: Me,
+    me: Returning,
     _: PostForm<Nothing>,
 ) -> Result<HttpResponse, Problem> {
     signed_out(&web, &request, &me, see_other("/sign-in")).await

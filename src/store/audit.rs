@@ -67,8 +67,16 @@ macro_rules! actions {
 }
 
 actions! {
+    AccountAddressAsked "account.address_asked"
+    AccountAddressChanged "account.address_changed"
+    AccountAddressKept "account.address_kept"
     AccountChanged "account.changed"
     AccountJoined "account.joined"
+    AccountDeletionStarted "account.deletion_started"
+    AccountDeletionStopped "account.deletion_stopped"
+    AccountErased "account.erased"
+    AccountResetAsked "account.reset_asked"
+    AccountResetByOperator "account.reset_by_operator"
     AccountResumed "account.resumed"
     AccountSuspended "account.suspended"
     ChangeSetDiscarded "change_set.discarded"
@@ -118,6 +126,7 @@ actions! {
     PasskeyRemoved "passkey.removed"
     PasskeyRenamed "passkey.renamed"
     PasswordChanged "password.changed"
+    PasswordReset "password.reset"
     QuestionAnswered "question.answered"
     QuestionAsked "question.asked"
     RecoveryCodesRenewed "recovery_codes.renewed"

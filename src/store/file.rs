@@ -237,6 +237,28 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    /// The tables in which some row has `text` in its key or value: whether something was really forgotten.
+    pub fn tables_with(&self, text: &str) -> Result<Vec<String>, StoreError> {
+        use redb::{ReadableTable as _, TableHandle as _};
+        let holds = |bytes: &[u8]| bytes.windows(text.len().max(1)).any(|part| part == text.as_bytes());
+        reading(&self.0.place, || {
+            let mut found = Vec::new();
+            for handle in self.0.tx.list_tables()? {
+                let definition = TableDefinition::<&[u8], &[u8]>::new(handle.name());
+                for row in self.0.tx.open_table(definition)?.iter()? {
+                    let (key, value) = row?;
+                    if holds(key.value()) || holds(value.value()) {
+                        found.push(handle.name().to_owned());
+                        break;
+                    }
+                }
+            }
+            Ok(found)
+        })
+    }
+}
+
 impl Read for Snapshot {
     fn raw_get<T>(
         &self,

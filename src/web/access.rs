@@ -45,6 +45,16 @@ impl std::ops::Deref for Confirmed {
     }
 }
 
+/// A signed-in person, also one whose account is about to be deleted: for keeping it, and for signing out.
+pub struct Returning(Me);
+
+impl std::ops::Deref for Returning {
+    type Target = Me;
+    fn deref(&self) -> &Me {
+        &self.0
+    }
+}
+
 /// A signed-in account that may administer the instance.
 pub struct Operator(Me);
 
@@ -91,10 +101,11 @@ impl Standing {
     pub fn holds(&self) -> bool {
         let who = self.shown.who(&self.web);
         who.is_ok_and(|who| {
-            self.web.door.still_admits(&who, self.workspace, self.role).unwrap_or_else(|error| {
-                tracing::warn!(%error, "a stream is ended because its membership can't be read");
-                false
-            })
+            who.person().acts()
+                && self.web.door.still_admits(&who, self.workspace, self.role).unwrap_or_else(|error| {
+                    tracing::warn!(%error, "a stream is ended because its membership can't be read");
+                    false
+                })
         })
     }
 }
@@ -151,9 +162,15 @@ fn signed_in(request: &HttpRequest) -> Result<Arc<SignedIn>, Problem> {
     Ok(who)
 }
 
+/// [`signed_in`], and not about to be deleted.
+fn acting(request: &HttpRequest) -> Result<Arc<SignedIn>, Problem> {
+    let who = signed_in(request)?;
+    if who.person().acts() { Ok(who) } else { Err(Problem::Closing) }
+}
+
 fn entered(request: &HttpRequest) -> Result<Entered, Problem> {
     let web = state(request)?;
-    let who = signed_in(request)?;
+    let who = acting(request)?;
     let id = request_id(request);
     let entered = match (who.via(), request.match_info().get("workspace")) {
         (Via::Session { .. }, Some(slug)) => web.door.enter(&who, slug, id)?,
@@ -181,7 +198,15 @@ impl FromRequest for Me {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(signed_in(request).map(Self))
+        ready(acting(request).map(Self))
+    }
+}
+
+impl FromRequest for Returning {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(signed_in(request).map(|who| Self(Me(who))))
     }
 }
 
@@ -218,7 +243,7 @@ impl FromRequest for Operator {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(signed_in(request).and_then(|who| {
+        ready(acting(request).and_then(|who| {
             if who.person().operator { Ok(Self(Me(who))) } else { Err(Problem::NotOperator) }
         }))
     }

@@ -7,7 +7,7 @@ use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
 use serde::de::DeserializeOwned;
 
-use super::{Me, Problem};
+use super::{Problem, Returning};
 use crate::seal::constant_time_eq;
 
 /// Largest form, in bytes. Uploads have their own reader.
@@ -25,7 +25,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for PostForm<T> {
     type Error = Problem;
     type Future = Reading<Self>;
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let me = Me::from_request(request, payload);
+        let me = Returning::from_request(request, payload);
         let body = web::Bytes::from_request(request, payload);
         Box::pin(async move {
             let me = me.await?;

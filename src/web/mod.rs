@@ -14,7 +14,7 @@ pub mod page;
 pub mod problem;
 pub mod tls;
 
-pub use access::{Confirmed, Me, Operator, Visitor};
+pub use access::{Confirmed, Me, Operator, Returning, Visitor};
 pub use assets::{asset, icon};
 pub use form::PostForm;
 pub use page::{Blank, Crumb, NavItem, Shell, render};

@@ -186,6 +186,12 @@ pub fn render_with(
         .body(html))
 }
 
+/// A moment as a person reads it, in their zone (IANA name; empty or unknown = UTC): 24 November 2026, 14:05 CET.
+pub fn local_time(at: jiff::Timestamp, zone: &str) -> String {
+    let zone = jiff::tz::db().get(zone).unwrap_or(jiff::tz::TimeZone::UTC);
+    at.to_zoned_datetime(zone).strftime("%-d %B %Y, %H:%M %Z").to_string()
+}
+
 /// A number with its thousands apart: 412,300.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -222,6 +228,14 @@ mod tests {
             [0, 999, 1000, 412_300, 1_000_000].map(grouped),
             ["0", "999", "1,000", "412,300", "1,000,000"]
         );
+    }
+
+    #[test]
+    fn a_moment_is_shown_in_the_zone_of_the_person() {
+        let at = "2026-11-24T13:05:00Z".parse().unwrap();
+        assert_eq!(local_time(at, "Europe/Berlin"), "24 November 2026, 14:05 CET");
+        assert_eq!(local_time(at, ""), "24 November 2026, 13:05 UTC");
+        assert_eq!(local_time(at, "Mars/Olympus"), "24 November 2026, 13:05 UTC");
     }
 
     #[test]

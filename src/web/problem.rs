@@ -27,6 +27,8 @@ pub struct FieldError {
 pub enum Problem {
     /// Our fault or the machine's; the text is for the log.
     Broken(String),
+    /// The account is about to be deleted: it can be kept, and nothing else.
+    Closing,
     /// The person has to prove once more who they are, then goes on at this path.
     Confirm(String),
     Conflict(String),
@@ -63,6 +65,7 @@ impl Problem {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Closing => StatusCode::SEE_OTHER,
             Self::Conflict(_) | Self::Restricted => StatusCode::CONFLICT,
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::Confirm(_)
@@ -94,6 +97,10 @@ impl Problem {
                 "This request was not carried out. Everything saved before is safe. Try again; if it happens again, \
                  give the request id to the operator of this server."
                     .into(),
+            ),
+            Self::Closing => said(
+                "This account is about to be deleted",
+                "Until then it can be kept, and nothing else can be done with it.".into(),
             ),
             Self::Confirm(_) => said(
                 "Confirm that it is you",
@@ -184,6 +191,9 @@ impl ResponseError for Problem {
 
     /// A bare answer; `guard` writes the body in the form the client reads.
     fn error_response(&self) -> HttpResponse {
+        if matches!(self, Self::Closing) {
+            return super::page::see_other("/account/close");
+        }
         let mut answer = HttpResponse::build(self.status());
         answer.insert_header((CONTENT_TYPE, "application/problem+json"));
         if let Self::TooMany(seconds) = self {
@@ -262,7 +272,10 @@ impl From<IdentityError> for Problem {
             IdentityError::LastOperator => {
                 Self::Conflict("This is the last operator who can sign in. Nothing was changed.".into())
             }
-            IdentityError::NoSuchAccount | IdentityError::NoSuchInvitation | IdentityError::NotMember => {
+            IdentityError::NoSuchAccount
+            | IdentityError::NoSuchInvitation
+            | IdentityError::NoSuchLink
+            | IdentityError::NotMember => {
                 Self::NotFound
             }
             IdentityError::NotAnOwner => Self::Forbidden(Role::Owner),

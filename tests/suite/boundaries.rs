@@ -25,7 +25,7 @@ const LADDER: [&[&str]; 23] = [
     &["chat"],
     &["api"],
     &["demo"],
-    &["features"],
+    &["features", "console", "erasure"],
     &["app"],
     &["cli"],
     &["main", "lib"],

@@ -102,7 +102,11 @@ fn letters(x: &str) -> Vec<Letter> {
             link: link("o/prod/limits"),
         },
         Letter::MailChangeConfirm { link: "/account/mail/abcdef".into(), ends },
-        Letter::MailChangeNotice { new_address_masked: s("m…@halden.example"), at: now },
+        Letter::MailChangeNotice {
+            new_address_masked: s("m…@halden.example"),
+            at: now,
+            link: s("/address/undo/canary"),
+        },
         Letter::NewSignIn { when: now, address: s("10.31.2.88"), browser: s("Firefox on Windows") },
         Letter::OrgSignedOut { workspace: workspace(), org: s("UAT"), link: link("o/uat/connection") },
         Letter::PasswordChanged { at: now },

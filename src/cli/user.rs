@@ -1,0 +1,106 @@
+//! Commands that work on the data, held by a server or not: `user reset`, `audit verify`.
+
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::{Failure, ServerArgs, say};
+use crate::app::{default_url, lock};
+use crate::clock::{Clock, Random};
+use crate::console::{self, Answer, Command, Console};
+use crate::seal::MasterKey;
+use crate::workspace::{DataDir, Door, Pool};
+
+#[derive(Args)]
+pub struct ResetArgs {
+    /// E-mail address of the account.
+    email: String,
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Prints one JSON line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub struct AuditArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Prints one JSON line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// `vynos user reset EMAIL`.
+pub fn reset(args: &ResetArgs) -> Result<(), Failure> {
+    let answer = run(&args.server, &Command::UserReset { email: args.email.clone() })?;
+    let Answer::Reset { email, link, ends, mailed } = &answer else { return refused(&answer) };
+    if args.json {
+        return say(&serde_json::to_string(&answer)?);
+    }
+    let told = if *mailed { "by mail and in the app" } else { "in the app" };
+    say(&format!("A link that sets a new password for {email}, once, until {ends}:\n\n  {link}\n"))?;
+    say(&format!("All their sessions end when it is used. They are told of it {told}."))
+}
+
+/// `vynos audit verify`.
+pub fn audit(args: &AuditArgs) -> Result<(), Failure> {
+    let answer = run(&args.server, &Command::AuditVerify {})?;
+    if args.json {
+        say(&serde_json::to_string(&answer)?)?;
+        return match broken(&answer) {
+            Some(said) => Err(Failure::No(said)),
+            None if matches!(answer, Answer::Audit { .. }) => Ok(()),
+            None => refused(&answer),
+        };
+    }
+    chains(&answer)
+}
+
+/// Prints the chains that were walked, up to the first that does not hold.
+pub fn chains(answer: &Answer) -> Result<(), Failure> {
+    let Answer::Audit { chains } = answer else { return refused(answer) };
+    for chain in chains.iter().take_while(|chain| chain.broken.is_none()) {
+        say(&format!("{}: audit chain of {} lines holds", chain.place, chain.lines))?;
+    }
+    broken(answer).map_or(Ok(()), |said| Err(Failure::No(said)))
+}
+
+/// The first chain that does not hold.
+fn broken(answer: &Answer) -> Option<String> {
+    let Answer::Audit { chains } = answer else { return None };
+    chains.iter().find_map(|chain| chain.broken.as_ref().map(|said| format!("{}: {said}", chain.place)))
+}
+
+fn refused(answer: &Answer) -> Result<(), Failure> {
+    match answer {
+        Answer::No { said } => Err(Failure::No(said.clone())),
+        Answer::Failed { said } => Err(Failure::CouldNotRun(said.clone())),
+        Answer::Audit { .. } | Answer::Reset { .. } => {
+            Err(Failure::CouldNotRun("the server answered another question; restart it".into()))
+        }
+    }
+}
+
+/// Runs a command where the data is held: in the server, else here.
+fn run(args: &ServerArgs, command: &Command) -> Result<Answer, Failure> {
+    let config = args.resolve()?;
+    let asked = console::ask(&config.data_dir, command);
+    let asked = asked.map_err(|e| {
+        Failure::CouldNotRun(format!("the server in {} does not answer: {e}", config.data_dir.display()))
+    })?;
+    if let Some(answer) = asked {
+        return Ok(answer);
+    }
+    let master = MasterKey::load(&config.master_key_file)
+        .map_err(|e| Failure::CouldNotRun(format!("{}: {e}", config.master_key_file.display())))?;
+    let data = Arc::new(DataDir::open(&config.data_dir, master)?);
+    let _lock = lock(&config.data_dir)?;
+    let control = data.control(Clock::system(), Random::system())?;
+    let url = match &config.external_url {
+        Some(url) => url.clone(),
+        None => default_url(&config.tls, config.listen)?,
+    };
+    let door = Door::new(control.clone(), Arc::new(Pool::new(data, Clock::system(), Random::system())));
+    Ok(Console::new(control, door, url).run(command))
+}

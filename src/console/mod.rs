@@ -1,0 +1,165 @@
+//! What the operator can do with a shell: a closed list of commands. They run in the process that holds the data; a
+//! running server takes them at `DATA/control.sock`, see `socket`.
+
+mod socket;
+
+pub use socket::{Served, ask, serve};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::identity::control::Note;
+use crate::identity::{Account, Control, Email, IdentityError};
+use crate::ids::AccountId;
+use crate::mail::{self, Letter};
+use crate::notifications::{self, Kind, Notice};
+use crate::store::StoreError;
+use crate::store::audit::{Action, Actor, Broken};
+use crate::workspace::Door;
+
+/// What can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// Walks the audit chain of control and of every workspace.
+    AuditVerify {},
+    /// Makes a link that sets the password of the account of an address.
+    UserReset { email: String },
+}
+
+/// How it went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    Audit {
+        chains: Vec<Chain>,
+    },
+    /// It could not run.
+    Failed {
+        said: String,
+    },
+    /// It ran, and the answer is no.
+    No {
+        said: String,
+    },
+    Reset {
+        email: String,
+        link: String,
+        ends: Timestamp,
+        /// Whether the person is told by mail, too.
+        mailed: bool,
+    },
+}
+
+/// One audit chain: how many lines hold, or what is broken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chain {
+    pub place: String,
+    pub lines: u64,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub broken: Option<String>,
+}
+
+/// The open data that commands work on.
+#[derive(Clone)]
+pub struct Console {
+    control: Control,
+    door: Door,
+    /// The address people use.
+    external: Url,
+}
+
+impl Console {
+    pub fn new(control: Control, door: Door, external: Url) -> Self {
+        Self { control, door, external }
+    }
+
+    /// Runs a command; reads and writes files, so call it on a blocking thread.
+    pub fn run(&self, command: &Command) -> Answer {
+        let done = match command {
+            Command::AuditVerify {} => self.audit(),
+            Command::UserReset { email } => self.reset(email),
+        };
+        done.unwrap_or_else(|said| Answer::Failed { said })
+    }
+
+    fn audit(&self) -> Result<Answer, String> {
+        let mut chains = vec![chain("control".into(), self.control.verify_audit().map_err(said)?)];
+        for (id, _) in self.control.all_workspaces().map_err(said)? {
+            let place = format!("workspace {id}");
+            let verified = self.door.for_runner(id).map_err(|e| format!("{place}: {e}"))?.verify_audit();
+            chains.push(chain(place.clone(), verified.map_err(|e| format!("{place}: {e}"))?));
+        }
+        Ok(Answer::Audit { chains })
+    }
+
+    fn reset(&self, email: &str) -> Result<Answer, String> {
+        let no = |said: String| Ok(Answer::No { said });
+        let Ok(address) = email.parse::<Email>() else {
+            return no(format!("{email:?} is no e-mail address; nothing was changed"));
+        };
+        let Some((id, account)) = self.control.account_by_address(&address).map_err(said)? else {
+            return no(format!("there is no account with the address {address}; nothing was changed"));
+        };
+        let note = Note::new(Actor::Operator, Action::AccountResetByOperator, id);
+        let made = self.control.change_now::<_, IdentityError>(note, |tx| {
+            let link = self.control.make_reset(tx, &address)?;
+            if link.account.is_none() {
+                return Err(IdentityError::NoSuchAccount);
+            }
+            Ok((self.tell(tx, id, &account)?, link))
+        });
+        match made {
+            Ok((mailed, link)) => {
+                let path = format!("/reset/{}", link.token.expose());
+                let url = self.external.join(&path).map_err(said)?;
+                Ok(Answer::Reset {
+                    email: account.email.to_string(),
+                    link: url.to_string(),
+                    ends: link.ends,
+                    mailed,
+                })
+            }
+            Err(IdentityError::NoSuchAccount) => {
+                no(format!("the account {address} is suspended; resume it first. Nothing was changed"))
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The person hears of it in any case: an operator can't take an account over quietly.
+    fn tell(
+        &self,
+        tx: &mut crate::identity::ControlTx,
+        id: AccountId,
+        account: &Account,
+    ) -> Result<bool, StoreError> {
+        let notice = Notice::new(
+            Kind::SecurityChanged,
+            "The operator of this instance made a link that sets your password",
+            "/account/profile",
+        );
+        notifications::tell(tx, &self.control, id, notice)?;
+        let letter = Letter::PasswordResetByOperator { at: self.control.clock().now() };
+        mail::post(tx, &self.control, account.email.as_str(), &letter)
+    }
+}
+
+fn chain(place: String, verified: Result<u64, Broken>) -> Chain {
+    match verified {
+        Ok(lines) => Chain { place, lines, broken: None },
+        Err(Broken::Link(line)) => {
+            let broken = Some(format!("the audit chain is broken at line {line}"));
+            Chain { place, lines: line, broken }
+        }
+        Err(Broken::Tail(line)) => {
+            let broken = Some(format!("the audit chain ends at line {line}, lines behind it were cut"));
+            Chain { place, lines: line, broken }
+        }
+    }
+}
+
+fn said(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}

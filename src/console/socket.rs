@@ -1,0 +1,147 @@
+//! `DATA/control.sock`: one line of JSON in, one out. The file is 0600 in a folder that is 0700, and who connects must
+//! be the owner of the data or root, which the kernel says.
+
+use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::{Answer, Command, Console};
+
+const NAME: &str = "control.sock";
+/// Bytes of a question; nothing that can be asked is longer.
+const LONGEST: u64 = 16 * 1024;
+/// How long somebody who connected may take to ask.
+const ASKING: Duration = Duration::from_secs(10);
+/// The longest a command may take, as the one who asked waits.
+const ANSWERING: Duration = Duration::from_mins(10);
+/// Commands at once; further ones wait.
+const AT_ONCE: usize = 4;
+
+/// The socket of a running server.
+pub struct Served {
+    stop: CancellationToken,
+    running: tokio::task::JoinHandle<()>,
+    path: PathBuf,
+}
+
+/// Begins to answer at the socket of `data_dir`. The caller holds the directory's lock, so a socket that is there is
+/// one that a killed process left.
+pub fn serve(data_dir: &Path, console: Console) -> io::Result<Served> {
+    let path = data_dir.join(NAME);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let owner = std::fs::metadata(data_dir)?.uid();
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    let stop = CancellationToken::new();
+    let task = listen(listener, owner, console, stop.clone());
+    Ok(Served { stop, running: tokio::spawn(task), path })
+}
+
+impl Served {
+    /// Takes no further command and removes the socket. What runs goes on to its end.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let _ = self.running.await;
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn listen(listener: UnixListener, owner: u32, console: Console, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut tasks = tokio::task::JoinSet::new();
+    loop {
+        let place = Arc::clone(&places).acquire_owned();
+        let (place, stream) = tokio::select! {
+            () = stop.cancelled() => break,
+            pair = async { (place.await, listener.accept().await) } => pair,
+        };
+        let Ok((stream, _)) = stream else {
+            // Out of descriptors: look again once some may be free.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        if !stream.peer_cred().is_ok_and(|peer| may_ask(peer.uid(), owner)) {
+            tracing::warn!(
+                "somebody who is not the owner of the data was turned away from the control socket"
+            );
+            continue;
+        }
+        let console = console.clone();
+        tasks.spawn(async move {
+            let _place = place;
+            if let Err(error) = answer(stream, console).await {
+                tracing::warn!(%error, "a console command was not answered");
+            }
+        });
+        while tasks.try_join_next().is_some() {}
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+/// The owner of the data, who could read the key and the files as well, and root, who can anyway.
+const fn may_ask(peer: u32, owner: u32) -> bool {
+    peer == owner || peer == 0
+}
+
+async fn answer(stream: UnixStream, console: Console) -> io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    let mut reader = BufReader::new(read.take(LONGEST));
+    tokio::time::timeout(ASKING, reader.read_line(&mut line)).await.map_err(io::Error::other)??;
+    let answer = match serde_json::from_str::<Command>(&line) {
+        Ok(command) => {
+            tokio::task::spawn_blocking(move || console.run(&command)).await.map_err(io::Error::other)?
+        }
+        Err(_) => Answer::Failed {
+            said: "the server does not know this command: it is of another version. Restart it; nothing was \
+                   changed"
+                .into(),
+        },
+    };
+    let mut text = serde_json::to_string(&answer)?;
+    text.push('\n');
+    write.write_all(text.as_bytes()).await
+}
+
+/// Asks the server that holds `data_dir`; `None` when none listens there.
+pub fn ask(data_dir: &Path, command: &Command) -> io::Result<Option<Answer>> {
+    let stream = std::os::unix::net::UnixStream::connect(data_dir.join(NAME));
+    let mut stream = match stream {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    stream.set_read_timeout(Some(ANSWERING))?;
+    let mut text = serde_json::to_string(command)?;
+    text.push('\n');
+    stream.write_all(text.as_bytes())?;
+    let mut line = String::new();
+    io::BufReader::new((&mut stream).take(64 * LONGEST * 16)).read_line(&mut line)?;
+    if line.is_empty() {
+        return Err(io::Error::other("the server closed the connection; only the owner of the data may ask"));
+    }
+    Ok(Some(serde_json::from_str(&line)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_owner_and_root_may_ask() {
+        assert!(may_ask(1000, 1000) && may_ask(0, 1000));
+        assert!(!may_ask(1001, 1000) && !may_ask(1000, 0));
+    }
+}

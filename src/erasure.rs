@@ -1,0 +1,136 @@
+//! Erases accounts whose 30 days are over: first what every workspace holds of the person, then, in one commit, the
+//! account. Until that commit the account is due, so a process that is killed in between does it all again.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, Random};
+use crate::identity::control::Note;
+use crate::identity::{Account, Control, Email};
+use crate::ids::{AccountId, JobId};
+use crate::mail::{self, Letter};
+use crate::store::StoreError;
+use crate::store::audit::{Action, Actor};
+use crate::workspace::{Door, Refused};
+use crate::{chat, notifications};
+
+/// How often it looks.
+const EVERY: Duration = Duration::from_hours(1);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ErasureError {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Finds and erases what is due. Cheap to clone.
+#[derive(Clone)]
+pub struct Eraser {
+    control: Control,
+    door: Door,
+    clock: Clock,
+    random: Random,
+}
+
+/// The running look, once an hour.
+pub struct Running {
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Eraser {
+    pub fn new(control: Control, door: Door, clock: Clock, random: Random) -> Self {
+        Self { control, door, clock, random }
+    }
+
+    /// Looks now and every hour.
+    pub fn start(&self) -> Running {
+        let (this, stop) = (self.clone(), CancellationToken::new());
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                if let Err(error) = this.erase_due().await {
+                    tracing::error!(%error, "accounts to be deleted can't be found");
+                }
+                tokio::select! {
+                    () = stopped.cancelled() => return,
+                    () = tokio::time::sleep(EVERY) => {}
+                }
+            }
+        });
+        Running { stop, task }
+    }
+
+    /// Erases every account that is due; answers how many. One that can't be erased now stays due.
+    pub async fn erase_due(&self) -> Result<usize, StoreError> {
+        let mut erased = 0;
+        let control = self.control.clone();
+        let due = tokio::task::spawn_blocking(move || control.due_deletions()).await;
+        for id in due.map_err(|e| StoreError::Io(std::io::Error::other(e)))?? {
+            match self.erase(id).await {
+                Ok(gone) => erased += usize::from(gone),
+                Err(error) => {
+                    tracing::error!(%error, account = %id, "an account was not deleted; again in an hour");
+                }
+            }
+        }
+        Ok(erased)
+    }
+
+    async fn erase(&self, id: AccountId) -> Result<bool, ErasureError> {
+        let Some(account) = self.control.account(id)? else { return Ok(false) };
+        let job = JobId::new(&self.clock, &self.random);
+        // All workspaces, because people leave some before they go.
+        for (workspace, _) in self.control.all_workspaces()? {
+            if let Some(ws) = self.door.for_job(workspace, job, Some(id))? {
+                chat::erase(&ws, id).await?;
+                notifications::erase(&ws, id, &account).await?;
+            }
+        }
+        let address = account.email.clone();
+        let erased = self.erase_account(id, account, job).await?;
+        self.look_again(id, address).await?;
+        Ok(erased)
+    }
+
+    /// Says in the log where the address is still known. The last mail to it is the only place that may, until it left.
+    async fn look_again(&self, id: AccountId, address: Email) -> Result<(), StoreError> {
+        let control = self.control.clone();
+        let found = move || control.read()?.tables_with(address.as_str());
+        let found = tokio::task::spawn_blocking(found).await;
+        let mut found = found.map_err(|e| StoreError::Io(std::io::Error::other(e)))??;
+        found.retain(|table| table != mail::outbox::OUTBOX.name);
+        if !found.is_empty() {
+            tracing::error!(account = %id, tables = ?found, "the address of a deleted account is still kept");
+        }
+        Ok(())
+    }
+
+    async fn erase_account(&self, id: AccountId, account: Account, job: JobId) -> Result<bool, StoreError> {
+        let control = self.control.clone();
+        let note = Note::new(Actor::Job { id: job, asked_by: Some(id) }, Action::AccountErased, id);
+        self.control
+            .change(note, move |tx| {
+                if control.erase_account(tx, id)?.is_none() {
+                    return Ok(false);
+                }
+                notifications::forget(tx, id, &account)?;
+                mail::outbox::forget(tx, account.email.as_str(), &account.name)?;
+                let letter = Letter::AccountDeleted { at: control.clock().now() };
+                mail::post(tx, &control, account.email.as_str(), &letter)?;
+                Ok(true)
+            })
+            .await
+    }
+}
+
+impl Running {
+    /// Ends after what it does now.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let _ = self.task.await;
+    }
+}
