@@ -47,6 +47,9 @@ async fn prove(server: &Server, key: &mut SoftKey) -> (Client, Answer) {
     (client, answer)
 }
 
+/// What is wrong with an answer, and how it comes about.
+type Wrong<'a> = (&'a str, &'a dyn Fn(&mut SoftKey));
+
 fn refused(client: &Client, answer: &Answer, case: &str) {
     assert_eq!(answer.status, 422, "{case}: {}", answer.body);
     assert!(answer.body.contains("This passkey is not known here."), "{case}: {}", answer.body);
@@ -92,7 +95,7 @@ async fn every_wrong_answer_is_refused_in_the_same_words() {
     let base = server.base.clone();
     let mut stranger = SoftKey::new(&base, 9);
     stranger.handle = key.handle.clone();
-    let cases: [(&str, &dyn Fn(&mut SoftKey)); 9] = [
+    let cases: [Wrong; 9] = [
         ("another origin", &|k| k.origin = "https://localhost.example".into()),
         ("another port", &|k| k.origin = "http://localhost:1".into()),
         ("another site", &|k| k.site = "example".into()),
