@@ -59,7 +59,12 @@ function take(old, fresh) {
   target?.focus({ preventScroll: true });
 }
 
+// A page that was drawn a moment ago is up to date but for what changed since; the bell alone is not worth asking again.
 function changed(topic) {
+  if (topic === 'begun') {
+    if (fragments().some((e) => !('liveQuiet' in e.dataset))) refresh();
+    return;
+  }
   if (topic === '*' || fragments().some((e) => e.dataset.live.split(' ').includes(topic))) refresh();
 }
 
@@ -68,9 +73,13 @@ function listen(tell, signal) {
   return new Promise((done) => {
     let events;
     let later = 0;
+    let lost = false;
     const connect = () => {
       events = new EventSource(url);
-      events.addEventListener('open', () => tell('*'));
+      events.addEventListener('open', () => {
+        tell(lost ? '*' : 'begun');
+        lost = true;
+      });
       events.addEventListener('changed', (event) => tell(event.data));
       events.addEventListener('error', () => {
         // The browser itself tries again after a lost connection, but not after an answer such as 502.
@@ -106,7 +115,7 @@ if (url) {
       return;
     }
     const { held } = await navigator.locks.query();
-    if (held.some((lock) => lock.name === name)) refresh();
+    if (held.some((lock) => lock.name === name)) changed('begun');
     // Ends with an error when this page stops waiting for its turn.
     navigator.locks.request(name, { signal }, () => signal.aborted || listen(tell, signal)).catch(() => {});
   }

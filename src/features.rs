@@ -11,7 +11,8 @@ use crate::jobs::{JobContext, JobError, Kind};
 use crate::knowledge::{self, Knowledge};
 use crate::orgs::{self, Orgs};
 use crate::web::Problem;
-use crate::web::page::{NavItem, NavOrg, Navigation};
+use crate::web::live::notice_topics;
+use crate::web::page::{Bell, NavItem, NavOrg, Navigation};
 use crate::workspace::Viewer;
 use crate::{access, admin, api, audit, demo, deployments, health, insights, notifications, people};
 
@@ -50,7 +51,12 @@ use Access::{Account, Anybody, Operator, Role, Setup, Token};
 /// Every route of the product.
 pub const ROUTES: &[Route] = &[
     route("GET", "/", Account),
-    route("GET", "/account/passkeys", Account),
+    route("GET", "/account/confirm", Account),
+    route("POST", "/account/confirm", Account),
+    route("POST", "/account/confirm/passkey/begin", Account),
+    route("POST", "/account/confirm/passkey/finish", Account),
+    route("GET", "/account/notifications", Account),
+    route("POST", "/account/notifications", Account),
     route("POST", "/account/passkeys/begin", Account),
     route("POST", "/account/passkeys/finish", Account),
     route("GET", "/account/passkeys/{passkey}", Account),
@@ -58,11 +64,22 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/account/passkeys/{passkey}/rename", Account),
     route("GET", "/account/profile", Account),
     route("POST", "/account/profile", Account),
+    route("GET", "/account/security", Account),
+    route("POST", "/account/security/codes", Account),
+    route("POST", "/account/security/password", Account),
+    route("POST", "/account/security/sessions/end", Account),
+    route("POST", "/account/security/sessions/{session}/end", Account),
+    route("GET", "/account/security/totp", Account),
+    route("POST", "/account/security/totp", Account),
+    route("POST", "/account/security/totp/begin", Account),
+    route("POST", "/account/security/totp/off", Account),
     route("GET", "/account/sso/link", Account),
     route("POST", "/account/sso/unlink", Account),
     route("GET", "/admin/mail", Operator),
     route("POST", "/admin/mail", Operator),
     route("POST", "/admin/mail/remove", Operator),
+    route("POST", "/admin/mail/{mail}/drop", Operator),
+    route("POST", "/admin/mail/{mail}/retry", Operator),
     route("GET", "/admin/model", Operator),
     route("POST", "/admin/model", Operator),
     route("POST", "/admin/model/remove", Operator),
@@ -113,6 +130,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/invite/{token}/passkey/finish", Anybody),
     route("POST", "/invite/{token}/switch", Account),
     route("GET", "/oauth/salesforce/callback", Account),
+    route("POST", "/password-strength", Anybody),
     route("GET", "/readyz", Anybody),
     route("GET", "/setup", Setup),
     route("POST", "/setup/account", Setup),
@@ -128,6 +146,10 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/setup/workspace", Setup),
     route("GET", "/sign-in", Anybody),
     route("POST", "/sign-in", Anybody),
+    route("GET", "/sign-in/code", Anybody),
+    route("POST", "/sign-in/code", Anybody),
+    route("POST", "/sign-in/code/passkey/begin", Anybody),
+    route("POST", "/sign-in/code/passkey/finish", Anybody),
     route("POST", "/sign-in/passkey/begin", Anybody),
     route("POST", "/sign-in/passkey/finish", Anybody),
     route("GET", "/sign-in/sso", Anybody),
@@ -168,6 +190,9 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/w/{workspace}/members/roles", Role(Admin)),
     route("GET", "/w/{workspace}/members/{account}/remove", Role(Admin)),
     route("POST", "/w/{workspace}/members/{account}/remove", Role(Admin)),
+    route("GET", "/w/{workspace}/n/{notice}", Role(Reader)),
+    route("GET", "/w/{workspace}/notifications", Role(Reader)),
+    route("POST", "/w/{workspace}/notifications/read", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}/connection", Role(Reader)),
     route("POST", "/w/{workspace}/o/{org}/deploy-policy", Role(Admin)),
@@ -221,6 +246,7 @@ pub fn mount(config: &mut web::ServiceConfig) {
     knowledge::routes(config);
     chat::routes(config);
     deployments::routes(config);
+    notifications::routes(config);
     audit::routes(config);
     admin::routes(config);
 }
@@ -248,7 +274,7 @@ async fn forgotten(job: JobContext) -> Result<(), JobError> {
 }
 
 /// The sidebar of a workspace; `current` is the path of the open entry below `/w/{slug}/`.
-pub fn navigation(ws: &Viewer, current: &str) -> Result<Navigation, Problem> {
+pub fn navigation(control: &Control, ws: &Viewer, current: &str) -> Result<Navigation, Problem> {
     let path = |end: &str| format!("/w/{}/{end}", ws.row().slug);
     let item = |end: &str, label, icon| NavItem { href: path(end), label, icon, count: 0 };
     let read = ws.read()?;
@@ -290,5 +316,11 @@ pub fn navigation(ws: &Viewer, current: &str) -> Result<Navigation, Problem> {
         foot.push(item("audit", "Audit log", "scroll-text"));
     }
     foot.push(item("tokens", "API tokens", "key-round"));
-    Ok(Navigation { orgs: orgs.collect(), new_chat, main, recent, foot, home })
+    let bell = Bell {
+        href: path("notifications"),
+        stream: path("live"),
+        topics: notice_topics(ws.account()),
+        unread: notifications::unread(control, ws)?,
+    };
+    Ok(Navigation { orgs: orgs.collect(), new_chat, main, recent, foot, home, bell: Some(bell) })
 }

@@ -5,6 +5,7 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 
 use super::Nothing;
+use super::outbox::View;
 use crate::mail::{MailFields, MailForm, MailServer};
 use crate::web::page::{render_with, see_other};
 use crate::web::problem::FieldError;
@@ -24,12 +25,13 @@ struct MailPage {
     mail: MailFields,
     errors: Vec<FieldError>,
     saved: bool,
+    outbox: View,
 }
 
 impl MailPage {
     fn new(web: &Web, me: &Operator, mail: MailFields, saved: bool) -> Result<Self, Problem> {
         let shell = Shell::account(web, me, "Mail")?;
-        Ok(Self { shell, errors: mail.errors.clone(), mail, saved })
+        Ok(Self { shell, errors: mail.errors.clone(), mail, saved, outbox: View::of(web)? })
     }
 }
 

@@ -1,8 +1,9 @@
 //! The instance, for its operators: how it is (`overview`, `checks`), its `workspaces` and `accounts`, its `policy`, the
-//! `model` endpoint and the `mail` server. Never the contents of a workspace: names, sizes, members and state at most.
+//! `model` endpoint and the `mail` server with its `outbox`. Never the contents of a workspace: names, sizes, members and state at most.
 
 mod mail;
 mod model;
+mod outbox;
 mod policy;
 mod sso;
 
@@ -12,6 +13,7 @@ use serde::Deserialize;
 pub fn routes(config: &mut web::ServiceConfig) {
     mail::routes(config);
     model::routes(config);
+    outbox::routes(config);
     policy::routes(config);
     sso::routes(config);
 }

@@ -194,6 +194,8 @@ struct SsoPage {
     /// What a test found.
     found: Vec<(&'static str, String)>,
     saved: bool,
+    /// A secret was typed, and pages never show one again.
+    secret_again: bool,
 }
 
 impl SsoPage {
@@ -207,7 +209,17 @@ impl SsoPage {
         let shell = Shell::account(web, me, "Single sign-on")?;
         let callback = sso.callback().to_string();
         let (errors, found) = (Vec::new(), Vec::new());
-        Ok(Self { shell, typed, errors, configured, has_secret, callback, found, saved: false })
+        Ok(Self {
+            shell,
+            typed,
+            errors,
+            configured,
+            has_secret,
+            callback,
+            found,
+            saved: false,
+            secret_again: false,
+        })
     }
 
     fn wrong(self, errors: Vec<FieldError>) -> Result<HttpResponse, Problem> {
@@ -226,7 +238,9 @@ async fn save(
     PostForm(typed): PostForm<Typed>,
 ) -> Result<HttpResponse, Problem> {
     let only_test = typed.act == "test";
-    let view = SsoPage::new(&web, &sso, &me, Some(Typed { secret: String::new(), ..typed.clone() }))?;
+    let shown = Typed { secret: String::new(), ..typed.clone() };
+    let view = SsoPage::new(&web, &sso, &me, Some(shown))?;
+    let view = SsoPage { secret_again: !typed.secret.is_empty(), ..view };
     let entered = match typed.read(&web.control)? {
         Ok(entered) => entered,
         Err(errors) => return view.wrong(errors),

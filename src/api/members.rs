@@ -8,7 +8,7 @@ use super::change_sets::{parsed, read};
 use super::{List, Page, needs};
 use crate::identity::{Email, Role, Scope};
 use crate::ids::{AccountId, InvitationId};
-use crate::people::invite::{invite, link, withdraw_invitation};
+use crate::people::invite::{invite, withdraw_invitation};
 use crate::people::members::{RoleChange, change_roles, remove};
 use crate::web::{Me, Problem, Web};
 use crate::workspace::Admin;
@@ -107,9 +107,8 @@ async fn send(
         new.email.parse().map_err(|_| Problem::field("email", "This is no e-mail address."))?;
     let made = invite(&web, &ws, new.role, vec![email]).await?.into_iter().next();
     match made {
-        Some(Ok(issued)) => Ok(HttpResponse::Created().json(json!({
-            "id": issued.id, "email": issued.email, "role": issued.role, "ends": issued.ends,
-            "link": link(&web, &issued),
+        Some(Ok(new)) => Ok(HttpResponse::Created().json(json!({
+            "id": new.id, "email": new.email, "role": new.role, "ends": new.ends, "link": new.link,
         }))),
         Some(Err(not)) => Err(Problem::field("email", format!("{} {}.", not.email, not.why))),
         None => Err(Problem::Broken("an invitation has no answer".into())),

@@ -8,6 +8,7 @@ mod change_page;
 mod checks;
 mod edit_page;
 mod forget;
+mod notices;
 mod package;
 mod pages;
 mod present;

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::notices;
 use super::propose::announce;
 use super::records::{CHANGE_SETS, RUNS, Run, RunKind, RunState};
 use crate::ids::DeploymentId;
-use crate::jobs::{JobContext, JobError, Steps};
+use crate::jobs::{JobCause, JobContext, JobError, Steps};
 use crate::orgs::{AccessError, Orgs, request_sync, session};
 use crate::store::audit::Action;
 use crate::store::{Read as _, StoreError};
@@ -250,6 +251,7 @@ pub(super) async fn end(
     result: Option<DeployResult>,
 ) -> Result<(), JobError> {
     let now = ws.clock().now();
+    let cause = JobCause::of(ws);
     let ended = ws.change(Action::DeploymentEnded, format!("{id} {}", state.name()), move |tx| {
         let Some(mut run) = tx.get(&RUNS, &id)? else { return Ok(()) };
         run.state = state;
@@ -266,6 +268,7 @@ pub(super) async fn end(
             set.ready_until = run.holds_until().filter(|_| green);
             tx.put(&CHANGE_SETS, &run.change_set, &set)?;
         }
+        notices::ended(tx, &cause, &run)?;
         announce(tx, run.change_set, run.org);
         Ok::<_, StoreError>(())
     });

@@ -51,6 +51,7 @@ impl Control {
         let file = File::open(path, &key.sub(Use::Pages), CACHE)?;
         let control = Self::with(file, key, clock, random);
         control.move_tokens()?;
+        control.list_sessions()?;
         Ok(control)
     }
 
@@ -94,7 +95,8 @@ impl Control {
         })
     }
 
-    fn write<T, E: From<StoreError>>(
+    /// A change of several acts on the calling thread; each adds its line with [`Control::note`].
+    pub(super) fn write<T, E: From<StoreError>>(
         &self,
         change: impl FnOnce(&mut ControlTx) -> Result<T, E>,
     ) -> Result<T, E> {

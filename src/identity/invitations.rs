@@ -12,7 +12,7 @@ use super::IdentityError;
 use super::accounts::{ACCOUNTS, ADDRESSES, Email};
 use super::control::{Control, ControlTx};
 use super::memberships::{MEMBERSHIPS, Role, WORKSPACES, WorkspaceRow};
-use crate::ids::{AccountId, InvitationId, WorkspaceId};
+use crate::ids::{AccountId, InvitationId, MailId, WorkspaceId};
 use crate::seal::Secret;
 use crate::store::{Read, StoreError, Table};
 
@@ -41,6 +41,9 @@ pub struct Invitation {
     /// When its link was made.
     pub sent: Timestamp,
     pub ends: Timestamp,
+    /// The mail that carries the link, when it went out by mail.
+    #[serde(default)]
+    pub mail: Option<MailId>,
     /// Keyed hash of the link's token.
     link: [u8; 32],
 }
@@ -48,6 +51,8 @@ pub struct Invitation {
 /// A link that was just made: the token is known here and nowhere else.
 pub struct Issued {
     pub id: InvitationId,
+    /// The mail with the link that this one replaces.
+    pub replaces: Option<MailId>,
     pub email: Email,
     pub role: Role,
     pub token: Secret,
@@ -133,7 +138,8 @@ impl Control {
             return Err(IdentityError::TooMany(wait.unsigned_abs()));
         }
         tx.remove(&INVITATION_LINKS, &row.link)?;
-        self.issue(tx, by, workspace, id, row.email, row.role)
+        let issued = self.issue(tx, by, workspace, id, row.email, row.role)?;
+        Ok(Issued { replaces: row.mail, ..issued })
     }
 
     fn issue(
@@ -149,9 +155,20 @@ impl Control {
         let (sent, link) = (self.clock().now(), self.link_of(&token));
         let ends = sent.checked_add(LASTS).unwrap_or(Timestamp::MAX);
         tx.put(&INVITATION_LINKS, &link, &(workspace, id))?;
-        let row = Invitation { email: email.clone(), role, by, sent, ends, link };
+        let row = Invitation { email: email.clone(), role, by, sent, ends, mail: None, link };
         tx.put(&INVITATIONS, &(workspace, id), &row)?;
-        Ok(Issued { id, email, role, token: Secret::new(token), ends })
+        Ok(Issued { id, replaces: None, email, role, token: Secret::new(token), ends })
+    }
+
+    /// Keeps which mail carries the link of an invitation that was just issued.
+    pub fn mailed_invitation(
+        tx: &mut ControlTx,
+        workspace: WorkspaceId,
+        id: InvitationId,
+        mail: MailId,
+    ) -> Result<(), IdentityError> {
+        let row = tx.get(&INVITATIONS, &(workspace, id))?.ok_or(IdentityError::NoSuchInvitation)?;
+        Ok(tx.put(&INVITATIONS, &(workspace, id), &Invitation { mail: Some(mail), ..row })?)
     }
 
     /// Withdraws an invitation; its link opens nothing any more.

@@ -9,8 +9,10 @@ pub mod invitations;
 pub mod memberships;
 pub mod passkeys;
 pub mod password;
+pub mod second_factor;
 pub mod sessions;
 pub mod settings;
+pub mod sign_in;
 pub mod sso;
 pub mod throttle;
 pub mod tokens;
@@ -18,8 +20,10 @@ pub mod tokens;
 pub use accounts::{Account, AccountState, Email, Theme};
 pub use control::{Control, ControlTx};
 pub use memberships::{Membership, Role, WorkspaceRow, WorkspaceState};
+pub use second_factor::{Accepted, SecondFactors};
 pub use sessions::{Session, SessionToken, SignedIn, Via};
 pub use settings::{Creators, Quota, Required, Settings};
+pub use sign_in::{CodeAnswer, Proved, SignInStep};
 pub use tokens::{ApiToken, Scope};
 
 use crate::store::StoreError;
@@ -37,6 +41,10 @@ pub enum IdentityError {
         "this is the last operator who can sign in; make somebody else an operator first. Nothing was changed"
     )]
     LastOperator,
+    #[error(
+        "this instance asks for a second factor and this is your last one; add a passkey first. Nothing was changed"
+    )]
+    LastFactor,
     #[error("a workspace keeps at least one owner; make somebody else an owner first")]
     LastOwner,
     #[error("there is no such account")]
@@ -47,6 +55,8 @@ pub enum IdentityError {
     NotAnOwner,
     #[error("this account is no member of the workspace")]
     NotMember,
+    #[error("the key has waited longer than ten minutes, or was made in another session; begin again")]
+    NothingToTurnOn,
     #[error("this invitation is for another e-mail address")]
     OtherAddress,
     #[error("the session has ended; sign in again")]
@@ -55,6 +65,10 @@ pub enum IdentityError {
     Store(#[from] StoreError),
     #[error("too many tries; try again in {0} seconds")]
     TooMany(u64),
+    #[error(
+        "this code is not right, was used already or has passed; check that the clock of your phone is right"
+    )]
+    WrongCode,
     #[error("the e-mail address or the password is not right")]
     WrongCredentials,
     #[error(

@@ -45,6 +45,13 @@ pub fn verify(secret: &Secret, stored: Option<&str>) -> bool {
     right && known
 }
 
+/// Whether a stored hash was made under weaker parameters than those of now.
+pub fn is_outgrown(stored: &str) -> bool {
+    let Ok(parsed) = PasswordHash::new(stored) else { return false };
+    let number = |name: &str| parsed.params.get_decimal(name).unwrap_or_default();
+    parsed.algorithm.as_str() != "argon2id" || number("m") < MEMORY_KIB || number("t") < PASSES
+}
+
 /// At least 12 characters, at most 1,024 bytes, not built of the account's own words. No composition rules.
 pub fn check_strength(secret: &Secret, own_words: &[&str]) -> Result<(), IdentityError> {
     let (text, lower) = (secret.expose(), secret.expose().to_lowercase());
@@ -67,7 +74,35 @@ pub fn check_strength(secret: &Secret, own_words: &[&str]) -> Result<(), Identit
                 .into(),
         ));
     }
+    let guess = guess(secret, own_words);
+    if guess.score < 2 {
+        return Err(IdentityError::Invalid(format!("This password is easy to guess. {}", guess.advice)));
+    }
     Ok(())
+}
+
+/// How hard a password is to guess.
+pub struct Guess {
+    /// 0 to 4, as zxcvbn counts.
+    pub score: u8,
+    /// What would make it harder.
+    pub advice: String,
+}
+
+/// Estimates as zxcvbn does; looks at the first 100 characters, which bounds its work.
+pub fn guess(secret: &Secret, own_words: &[&str]) -> Guess {
+    let start: String = secret.expose().chars().take(100).collect();
+    let estimate = zxcvbn::zxcvbn(&start, own_words);
+    let advice = estimate.feedback().map(|feedback| {
+        let warning = feedback.warning().map(|w| w.to_string());
+        let first = feedback.suggestions().first().map(ToString::to_string);
+        warning.or(first).unwrap_or_default()
+    });
+    let advice = advice.filter(|a| !a.is_empty());
+    Guess {
+        score: u8::from(estimate.score()),
+        advice: advice.unwrap_or_else(|| "Use a few words that do not belong together.".into()),
+    }
 }
 
 #[cfg(test)]
@@ -83,9 +118,18 @@ mod tests {
     }
 
     #[test]
+    fn a_hash_of_weaker_parameters_is_outgrown() {
+        let weak =
+            Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8 * 1024, 1, 1, None).unwrap());
+        let weak = weak.hash_password(b"correct horse battery").unwrap().to_string();
+        assert!(is_outgrown(&weak));
+        assert!(!is_outgrown(&hash(&Secret::new("correct horse battery".into())).unwrap()));
+    }
+
+    #[test]
     fn weak_passwords_are_refused() {
         let own = ["ada.lovelace@example.com", "Ada Lovelace"];
-        for weak in ["short", "aaaaaaaaaaaaaaaa", "adalovelace1", "lovelace.ada@example"] {
+        for weak in ["short", "aaaaaaaaaaaaaaaa", "adalovelace1", "lovelace.ada@example", "password1234"] {
             assert!(check_strength(&Secret::new(weak.into()), &own).is_err(), "{weak}");
         }
         assert!(check_strength(&Secret::new("copper kettle morning".into()), &own).is_ok());

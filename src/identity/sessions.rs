@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::accounts::{ACCOUNTS, Account, AccountState, Email};
-use super::control::{Control, Note};
+use super::IdentityError;
+use super::accounts::{ACCOUNTS, Account, AccountState};
+use super::control::{Control, ControlTx, Note};
+use super::settings::SETTINGS;
 use super::tokens::Scope;
-use super::{IdentityError, password};
 use crate::ids::{AccountId, ApiTokenId, RequestId, SessionId, WorkspaceId};
 use crate::seal::Secret;
 use crate::store::audit::{Action, Actor};
@@ -18,10 +19,13 @@ use crate::store::{Read, StoreError, Table};
 /// Keyed hash of the cookie -> session. The cookie itself is stored nowhere.
 pub const SESSIONS: Table<[u8; 32], Session> = Table::new("sessions", 1);
 
-/// A session ends after this long without a request,
-pub const IDLE: SignedDuration = SignedDuration::from_hours(12);
-/// and in any case after this long.
-pub const ABSOLUTE: SignedDuration = SignedDuration::from_hours(24 * 7);
+/// Whose sessions are under which hash, so that nobody's list reads another's.
+const SESSIONS_OF: Table<(AccountId, SessionId), [u8; 32]> = Table::new("sessions_of", 1);
+
+/// Most sessions of an account at once: the oldest ends when another begins.
+const MOST: usize = 50;
+/// Dangerous acts ask for the password again when it was shown longer ago than this.
+const CONFIRMED_FOR: SignedDuration = SignedDuration::from_mins(15);
 /// `seen` is written at most this often: a write costs an fsync.
 const SEEN_EVERY: SignedDuration = SignedDuration::from_mins(5);
 
@@ -34,6 +38,15 @@ pub struct Session {
     /// Address of the browser, for the person's own list of sessions.
     pub address: String,
     pub user_agent: String,
+    /// Waits for the second step of its sign-in: no session for anything else.
+    #[serde(default)]
+    pub waiting: bool,
+    /// Wrong codes of that step.
+    #[serde(default)]
+    pub wrong: u8,
+    /// When the person last proved who they are.
+    #[serde(default)]
+    pub confirmed: Option<Timestamp>,
 }
 
 /// The value of the session cookie: 256 random bits, base64url.
@@ -60,7 +73,7 @@ pub struct SignedIn {
 /// How the account proved itself.
 #[derive(Clone, Debug)]
 pub enum Via {
-    Session { id: SessionId, csrf: String, seen: Timestamp },
+    Session { id: SessionId, csrf: String, seen: Timestamp, confirmed: Option<Timestamp> },
     Token { id: ApiTokenId, workspace: WorkspaceId, scopes: Vec<Scope> },
 }
 
@@ -112,7 +125,32 @@ impl SignedIn {
 }
 
 /// What a cookie leads to.
-struct Known(Option<(Session, Account, String)>);
+struct Known {
+    session: Session,
+    person: Account,
+    csrf: String,
+    lifetime: Lifetime,
+}
+
+/// How long sessions live: without a request, and in any case.
+struct Lifetime {
+    idle: SignedDuration,
+    longest: SignedDuration,
+}
+
+impl Lifetime {
+    fn of(read: &impl Read) -> Result<Self, StoreError> {
+        let settings = read.get(&SETTINGS, &0)?.unwrap_or_default();
+        Ok(Self {
+            idle: SignedDuration::from_mins(settings.session_idle_minutes.into()),
+            longest: SignedDuration::from_hours(i64::from(settings.session_days) * 24),
+        })
+    }
+
+    fn covers(&self, session: &Session, now: Timestamp) -> bool {
+        now.duration_since(session.seen) <= self.idle && now.duration_since(session.created) <= self.longest
+    }
+}
 
 /// Where a sign-in comes from.
 #[derive(Clone, Debug, Default)]
@@ -123,29 +161,23 @@ pub struct Origin {
 }
 
 impl Control {
-    /// Checks the pair and starts a session. One argon2 verification on every path; call it on a blocking
-    /// thread.
-    pub fn sign_in(&self, email: &str, secret: &Secret, from: Origin) -> Result<SessionToken, IdentityError> {
-        let known = match email.parse::<Email>() {
-            Ok(email) => self.account_by_address(&email)?,
-            Err(_) => None,
-        };
-        let stored = known.as_ref().and_then(|(_, account)| account.password.as_deref());
-        let right = password::verify(secret, stored);
-        match known {
-            Some((id, account))
-                if right && account.state == AccountState::Active && self.may_skip_sso(id)? =>
-            {
-                self.start_session(id, from)
-            }
-            _ => Err(IdentityError::WrongCredentials),
-        }
+    /// Starts a session for an account that proved itself in full (first account, demo link, passkey).
+    pub fn start_session(&self, account: AccountId, from: Origin) -> Result<SessionToken, IdentityError> {
+        let note =
+            Note::new(Actor::Account { id: account }, Action::SessionStarted, account).asked_by(from.request);
+        Ok(self.change_now(note, |tx| self.open_session(tx, account, &from, false))?)
     }
 
-    /// Starts a session for an account that proved itself otherwise (first account, demo link).
-    pub fn start_session(&self, account: AccountId, from: Origin) -> Result<SessionToken, IdentityError> {
-        let token = URL_SAFE_NO_PAD.encode(self.random().bytes::<32>());
-        let now = self.clock().now();
+    /// Puts a session inside a change; the cookie is kept nowhere.
+    pub(super) fn open_session(
+        &self,
+        tx: &mut ControlTx,
+        account: AccountId,
+        from: &Origin,
+        waiting: bool,
+    ) -> Result<SessionToken, StoreError> {
+        let token = self.new_session_token();
+        let (key, now) = (self.session_key(&token), self.clock().now());
         let session = Session {
             id: SessionId::new(self.clock(), self.random()),
             account,
@@ -153,34 +185,138 @@ impl Control {
             seen: now,
             address: clip(&from.address, 64),
             user_agent: clip(&from.user_agent, 200),
+            waiting,
+            wrong: 0,
+            confirmed: (!waiting).then_some(now),
         };
-        let note = Note::new(Actor::Account { id: account }, Action::SessionStarted, session.id)
-            .asked_by(from.request);
-        let key = self.lookups().lookup(token.as_bytes());
-        self.change_now(note, |tx| tx.put(&SESSIONS, &key, &session))?;
-        Ok(SessionToken::new(token))
+        let rows = tx.scan(&SESSIONS_OF).under(&account).rows()?;
+        for ((_, id), key) in rows.iter().take((rows.len() + 1).saturating_sub(MOST)) {
+            self.remove_session(tx, account, *id, key)?;
+        }
+        tx.put(&SESSIONS_OF, &(account, session.id), &key)?;
+        tx.put(&SESSIONS, &key, &session)?;
+        Ok(token)
+    }
+
+    fn new_session_token(&self) -> SessionToken {
+        SessionToken::new(URL_SAFE_NO_PAD.encode(self.random().bytes::<32>()))
+    }
+
+    /// Where the session of a cookie is kept.
+    pub(super) fn session_key(&self, token: &SessionToken) -> [u8; 32] {
+        self.lookups().lookup(token.expose().as_bytes())
+    }
+
+    pub(super) fn remove_session(
+        &self,
+        tx: &mut ControlTx,
+        account: AccountId,
+        id: SessionId,
+        key: &[u8; 32],
+    ) -> Result<(), StoreError> {
+        tx.remove(&SESSIONS_OF, &(account, id))?;
+        tx.remove(&SESSIONS, key).map(|_| ())
+    }
+
+    /// The sessions of an account that still live, last used first.
+    pub fn sessions_of(&self, account: AccountId) -> Result<Vec<Session>, StoreError> {
+        let (read, now) = (self.read()?, self.clock().now());
+        let lifetime = Lifetime::of(&read)?;
+        let mut found = Vec::new();
+        for (_, key) in read.scan(&SESSIONS_OF).under(&account).rows()? {
+            found.extend(read.get(&SESSIONS, &key)?.filter(|s| !s.waiting && lifetime.covers(s, now)));
+        }
+        found.sort_by_key(|session| std::cmp::Reverse(session.seen));
+        Ok(found)
+    }
+
+    /// Ends one session of an account inside a change; unknown ids answer false.
+    pub fn end_session(
+        &self,
+        tx: &mut ControlTx,
+        account: AccountId,
+        id: SessionId,
+    ) -> Result<bool, StoreError> {
+        let Some(key) = tx.get(&SESSIONS_OF, &(account, id))? else { return Ok(false) };
+        self.remove_session(tx, account, id, &key)?;
+        Ok(true)
+    }
+
+    /// Ends all sessions of an account but one, inside a change; answers how many ended.
+    pub fn end_sessions(
+        &self,
+        tx: &mut ControlTx,
+        account: AccountId,
+        except: Option<SessionId>,
+    ) -> Result<usize, StoreError> {
+        let mut ended = 0;
+        for ((_, id), key) in tx.scan(&SESSIONS_OF).under(&account).rows()? {
+            if Some(id) != except {
+                self.remove_session(tx, account, id, &key)?;
+                ended += 1;
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Gives the session another cookie, because its person proved who they are once more; the old one ends.
+    pub fn renew_session(
+        &self,
+        tx: &mut ControlTx,
+        token: &SessionToken,
+    ) -> Result<SessionToken, IdentityError> {
+        let old = self.session_key(token);
+        let session = tx.get(&SESSIONS, &old)?.filter(|s| !s.waiting).ok_or(IdentityError::NotSignedIn)?;
+        let token = self.new_session_token();
+        let key = self.session_key(&token);
+        tx.remove(&SESSIONS, &old)?;
+        tx.put(&SESSIONS_OF, &(session.account, session.id), &key)?;
+        tx.put(&SESSIONS, &key, &Session { confirmed: Some(self.clock().now()), ..session })?;
+        Ok(token)
+    }
+
+    /// Whether the person proved who they are a short while ago.
+    pub fn is_confirmed(&self, who: &SignedIn) -> bool {
+        let now = self.clock().now();
+        matches!(who.via, Via::Session { confirmed: Some(at), .. } if now.duration_since(at) <= CONFIRMED_FOR)
+    }
+
+    /// Lists the sessions of data that was made before [`SESSIONS_OF`] was kept.
+    pub(super) fn list_sessions(&self) -> Result<(), StoreError> {
+        let read = self.read()?;
+        if read.scan(&SESSIONS_OF).limit(1).count()? > 0 || read.scan(&SESSIONS).limit(1).count()? == 0 {
+            return Ok(());
+        }
+        self.touch(|tx| {
+            for (key, session) in tx.scan(&SESSIONS).rows()? {
+                tx.put(&SESSIONS_OF, &(session.account, session.id), &key)?;
+            }
+            Ok(())
+        })
     }
 
     /// The account behind a cookie, if its session still lives and the account may sign in.
     pub fn session(&self, token: &SessionToken) -> Result<SignedIn, IdentityError> {
-        let key = self.lookups().lookup(token.expose().as_bytes());
+        let key = self.session_key(token);
         let known = self.read()?.kept(&key, |read| self.known(read, &key))?;
-        let Known(Some((session, person, csrf))) = &*known else { return Err(IdentityError::NotSignedIn) };
-        let now = self.clock().now();
-        if now.duration_since(session.seen) > IDLE || now.duration_since(session.created) > ABSOLUTE {
+        let Some(Known { session, person, csrf, lifetime }) = &*known else {
+            return Err(IdentityError::NotSignedIn);
+        };
+        if !lifetime.covers(session, self.clock().now()) {
             return Err(IdentityError::NotSignedIn);
         }
-        let via = Via::Session { id: session.id, csrf: csrf.clone(), seen: session.seen };
+        let Session { id, seen, confirmed, .. } = *session;
+        let via = Via::Session { id, csrf: csrf.clone(), seen, confirmed };
         Ok(SignedIn { account: session.account, person: person.clone(), via })
     }
 
     /// A session whose account may sign in, and the value its forms carry.
-    fn known(&self, read: &impl Read, key: &[u8; 32]) -> Result<Known, StoreError> {
-        let Some(session) = read.get(&SESSIONS, key)? else { return Ok(Known(None)) };
+    fn known(&self, read: &impl Read, key: &[u8; 32]) -> Result<Option<Known>, StoreError> {
+        let Some(session) = read.get(&SESSIONS, key)?.filter(|s| !s.waiting) else { return Ok(None) };
         let person = read.get(&ACCOUNTS, &session.account)?;
-        let Some(person) = person.filter(|p| p.state == AccountState::Active) else { return Ok(Known(None)) };
+        let Some(person) = person.filter(|p| p.state == AccountState::Active) else { return Ok(None) };
         let csrf = URL_SAFE_NO_PAD.encode(self.lookups().lookup(format!("csrf {}", session.id).as_bytes()));
-        Ok(Known(Some((session, person, csrf))))
+        Ok(Some(Known { session, person, csrf, lifetime: Lifetime::of(read)? }))
     }
 
     /// Whether the session's `seen` is old enough to be written again.
@@ -190,8 +326,7 @@ impl Control {
 
     /// Notes that the session was used, so that it does not end for idleness.
     pub fn mark_seen(&self, token: &SessionToken) -> Result<(), StoreError> {
-        let key = self.lookups().lookup(token.expose().as_bytes());
-        let now = self.clock().now();
+        let (key, now) = (self.session_key(token), self.clock().now());
         self.touch(|tx| match tx.get(&SESSIONS, &key)? {
             Some(session) => tx.put(&SESSIONS, &key, &Session { seen: now, ..session }),
             None => Ok(()),
@@ -200,9 +335,10 @@ impl Control {
 
     /// Ends one session.
     pub fn sign_out(&self, token: &SessionToken, who: &SignedIn) -> Result<(), StoreError> {
-        let key = self.lookups().lookup(token.expose().as_bytes());
+        let key = self.session_key(token);
+        let Via::Session { id, .. } = who.via else { return Ok(()) };
         self.change_now(Note::new(who.actor(), Action::SessionEnded, who.account), |tx| {
-            tx.remove(&SESSIONS, &key).map(|_| ())
+            self.remove_session(tx, who.account, id, &key)
         })
     }
 }

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::identity::Role;
 use crate::ids::OrgId;
-use crate::jobs::{JobContext, JobError};
+use crate::jobs::{JobCause, JobContext, JobError};
+use crate::mail::Letter;
+use crate::notifications::{Audience, Kind, Notice, raise};
 use crate::orgs::records::{COMPONENTS, ComponentKey, ORGS, SOURCES};
 use crate::store::audit::Action;
 use crate::store::{Read as _, StoreError};
-use crate::workspace::Worker;
+use crate::workspace::{Change, Worker};
 
 use super::records::{ANALYSES, Analysis, Area, FINDINGS, Kept, SCORES};
 use super::rules::{self, Component, Counts, Finding, Input, Limit, RuleSet, Severity, score};
@@ -19,6 +22,10 @@ const THREADS: usize = 1;
 const MOST: usize = 50_000;
 /// Lines around a finding that are kept as evidence.
 const AROUND: u32 = 2;
+/// Critical findings that a notice names.
+const NAMED: usize = 5;
+/// Rank of the highest severity.
+const CRITICAL: u8 = 4;
 /// Lines kept for one finding.
 const MOST_LINES: usize = 14;
 
@@ -167,7 +174,7 @@ fn kept(finding: &Finding, source: &str, now: jiff::Timestamp) -> Kept {
 
 fn rank(severity: Severity) -> u8 {
     match severity.as_str() {
-        "critical" => 4,
+        "critical" => CRITICAL,
         "high" => 3,
         "medium" => 2,
         "low" => 1,
@@ -178,8 +185,9 @@ fn rank(severity: Severity) -> u8 {
 /// Keeps when a finding was first seen; closes what is no longer found.
 async fn store(ws: &Worker, id: OrgId, checked: Checked) -> Result<(), StoreError> {
     let Checked { analysis, findings } = checked;
-    let (now, millis) = (ws.clock().now(), ws.clock().now_ms());
+    let (now, millis, cause) = (ws.clock().now(), ws.clock().now_ms(), JobCause::of(ws));
     ws.change(Action::FindingsUpdated, id, move |tx| {
+        let mut critical = Vec::new();
         let found: BTreeSet<String> = findings.iter().map(|(print, _)| print.clone()).collect();
         for ((_, print), mut old) in tx.scan(&FINDINGS).under(&id).rows()? {
             if !found.contains(&print) && old.closed.is_none() {
@@ -189,15 +197,39 @@ async fn store(ws: &Worker, id: OrgId, checked: Checked) -> Result<(), StoreErro
         }
         for (print, mut kept) in findings {
             let key = (id, print);
-            if let Some(before) = tx.get(&FINDINGS, &key)? {
+            let before = tx.get(&FINDINGS, &key)?;
+            if kept.rank == CRITICAL
+                && before.as_ref().is_none_or(|b| b.closed.is_some() || b.rank < CRITICAL)
+            {
+                critical.push((kept.title.clone(), kept.name.clone()));
+            }
+            if let Some(before) = before {
                 kept.first_seen = before.first_seen;
             }
             tx.put(&FINDINGS, &key, &kept)?;
         }
         tx.put(&SCORES, &(id, millis), &analysis.score)?;
         tx.put(&ANALYSES, &id, &analysis)?;
+        tell(tx, &cause, id, critical)?;
         tx.announce(topic(id));
         Ok(())
     })
     .await
+}
+
+/// Tells everybody of critical findings that were not there before: one notice an analysis.
+fn tell(
+    tx: &mut Change<'_>,
+    cause: &JobCause,
+    id: OrgId,
+    critical: Vec<(String, String)>,
+) -> Result<(), StoreError> {
+    let Some(org) = tx.get(&ORGS, &id)?.filter(|_| !critical.is_empty()) else { return Ok(()) };
+    let named: Vec<&str> = critical.iter().take(NAMED).map(|(_, name)| name.as_str()).collect();
+    let body = named.join(", ");
+    let link = format!("o/{}/findings", org.slug);
+    let (count, findings) = (critical.len(), critical.into_iter().take(NAMED).collect());
+    let letter = Letter::CriticalFinding { workspace: String::new(), org: org.name, count, findings, link };
+    let notice = Notice::of(Kind::CriticalFinding, letter).body(body);
+    raise(tx, cause, Audience::Role(Role::Viewer), notice).map(|_| ())
 }

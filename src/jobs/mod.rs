@@ -176,6 +176,11 @@ impl Steps {
         ws.live().publish(topic.to_owned());
     }
 
+    /// Whether nothing comes after this run when it fails.
+    pub fn is_last_try(&self) -> bool {
+        self.attempt >= runner::TRIES
+    }
+
     /// Ends the job here if it was told to stop.
     pub fn check(&self) -> Result<(), JobError> {
         if self.cancel.is_cancelled() { Err(JobError::Cancelled) } else { Ok(()) }

@@ -24,7 +24,7 @@ const AT_ONCE: usize = 256;
 pub const ENDED: &str = "jobs";
 
 /// A job that was begun this often without ending has failed.
-const TRIES: u32 = 5;
+pub(super) const TRIES: u32 = 5;
 /// Ended jobs are kept this long for pages that show them.
 const KEEP_MS: u64 = 30 * 24 * 3600 * 1000;
 

@@ -7,6 +7,9 @@ use crate::identity::Role;
 
 /// One mail. Links are paths of this instance (`/w/halden/orgs`) or whole addresses of it; a mail that would lead
 /// elsewhere is not sent. Names are taken as they are: they are made harmless when the words are put together.
+///
+/// What is raised in a workspace leaves `workspace` empty and gives a link below it (`o/prod/findings`): a job knows its
+/// workspace by id alone, [`Letter::fill`] puts in the rest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "letter", rename_all = "snake_case")]
 pub enum Letter {
@@ -29,7 +32,8 @@ pub enum Letter {
     CriticalFinding {
         workspace: String,
         org: String,
-        /// Title and component of each; the mail shows the first five.
+        count: usize,
+        /// Title and component of the first.
         findings: Vec<(String, String)>,
         link: String,
     },
@@ -196,6 +200,10 @@ pub enum FactorChange {
 pub enum Outcome {
     Cancelled,
     Failed,
+    /// It was sent, and whether Salesforce took it is not known.
+    Lost,
+    /// Ended before anything was sent.
+    NotSent,
     RolledBack,
     Succeeded,
 }
@@ -233,6 +241,44 @@ impl Letter {
             Self::TokenEnding { .. } => "token-ending",
             Self::ValidationResult { .. } => "validation-result",
         }
+    }
+
+    /// Puts in what a notice of a workspace does not know: the workspace's name, its place in addresses, and the name of
+    /// whose act it is.
+    pub fn fill(&mut self, name: &str, slug: &str, by: &str) {
+        match self {
+            Self::BudgetUsed { workspace, link, .. }
+            | Self::CriticalFinding { workspace, link, .. }
+            | Self::DeployApprovalWanted { workspace, link, .. }
+            | Self::DeployResult { workspace, link, .. }
+            | Self::LimitOver { workspace, link, .. }
+            | Self::OrgSignedOut { workspace, link, .. }
+            | Self::PolicyChanged { workspace, link, .. }
+            | Self::SyncFailed { workspace, link, .. }
+            | Self::ValidationResult { workspace, link, .. } => {
+                name.clone_into(workspace);
+                if !link.starts_with('/') {
+                    *link = format!("/w/{slug}/{link}");
+                }
+            }
+            _ => {}
+        }
+        if let Self::DeployApprovalWanted { proposed_by: who, .. }
+        | Self::PolicyChanged { changed_by: who, .. } = self
+            && who.is_empty()
+        {
+            by.clone_into(who);
+        }
+    }
+
+    /// Where its button leads, when it has one.
+    pub fn link(&self) -> String {
+        super::words::words(self).button.map(|(_, link)| link).unwrap_or_default()
+    }
+
+    /// What happened, in one line.
+    pub fn headline(&self) -> String {
+        super::words::words(self).heading
     }
 
     /// Whether the person may choose not to get it; such a mail says where.

@@ -11,7 +11,7 @@ mod words;
 
 pub use form::{MailFields, MailForm};
 pub use letter::{FactorChange, Letter, Outcome};
-pub use outbox::{post, post_once};
+pub use outbox::{post, post_as, post_once};
 pub use render::{Rendered, Undrawable};
 pub use sender::Sender;
 

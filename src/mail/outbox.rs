@@ -66,6 +66,17 @@ pub fn post(tx: &mut ControlTx, control: &Control, to: &str, letter: &Letter) ->
     put(tx, control, MailId::new(control.clock(), control.random()), to, None, letter)
 }
 
+/// Like [`post`], under an id that the caller keeps, to look later how it went.
+pub fn post_as(
+    tx: &mut ControlTx,
+    control: &Control,
+    id: MailId,
+    to: &str,
+    letter: &Letter,
+) -> Result<bool, StoreError> {
+    put(tx, control, id, to, None, letter)
+}
+
 /// Like [`post`], for something that may run again: the mail of an id is put once, and goes out only while `member`
 /// still is one.
 pub fn post_once(
@@ -234,17 +245,18 @@ pub async fn retry(control: &Control, by: &SignedIn, id: MailId) -> Result<bool,
 
 /// Throws a mail away that waits or is dead. Answers whether there was one; a mail on its way can't be stopped.
 pub async fn drop(control: &Control, by: &SignedIn, id: MailId) -> Result<bool, StoreError> {
-    control
-        .change(Note::new(by.actor(), Action::MailDropped, id), move |tx| {
-            let Some(row) = tx.get(&OUTBOX, &id)? else { return Ok(false) };
-            if matches!(row.state, MailState::Sending | MailState::Sent) {
-                return Ok(false);
-            }
-            forget_end(tx, id, &row)?;
-            tx.remove(&OUTBOX_DUE, &(row.due_ms, id))?;
-            tx.remove(&OUTBOX, &id)
-        })
-        .await
+    control.change(Note::new(by.actor(), Action::MailDropped, id), move |tx| recall(tx, id)).await
+}
+
+/// [`drop`] inside a change that makes the mail pointless: its link was replaced or withdrawn.
+pub fn recall(tx: &mut ControlTx, id: MailId) -> Result<bool, StoreError> {
+    let Some(row) = tx.get(&OUTBOX, &id)? else { return Ok(false) };
+    if matches!(row.state, MailState::Sending | MailState::Sent) {
+        return Ok(false);
+    }
+    forget_end(tx, id, &row)?;
+    tx.remove(&OUTBOX_DUE, &(row.due_ms, id))?;
+    tx.remove(&OUTBOX, &id)
 }
 
 fn forget_end(tx: &mut ControlTx, id: MailId, row: &MailRow) -> Result<(), StoreError> {

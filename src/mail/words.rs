@@ -115,7 +115,6 @@ const NOT_ME: &str =
 const IGNORE: &str = "If you did not ask for this, do nothing: nothing changes.";
 const YOUR_ACCOUNT: &str = "it is about the security of your account. Such mails can’t be turned off";
 
-#[expect(clippy::match_same_arms, reason = "one arm a mail, in the order of their names")]
 pub(super) fn words(letter: &Letter) -> Words {
     match letter {
         Letter::AccountDeleted { at } => Words::new("Your Vynos account is deleted".into())
@@ -141,19 +140,19 @@ pub(super) fn words(letter: &Letter) -> Words {
                 .button("Open usage", link)
                 .because("you may change the budget of this workspace")
         }
-        Letter::CriticalFinding { workspace, org, findings, link } => {
+        Letter::CriticalFinding { workspace, org, count, findings, link } => {
             let org = name(org);
             let subject = match findings.as_slice() {
                 [(title, _)] => format!("New critical finding in {org}: {}", name(title)),
-                many => format!("{} new critical findings in {org}", many.len()),
+                _ => format!("{count} new critical findings in {org}"),
             };
             let mut words = Words::of(workspace, subject)
                 .say(format!("The last analysis of {org} found what was not there before."));
             for (title, component) in findings.iter().take(LISTED) {
                 words = words.fact(&name(title), name(component));
             }
-            if findings.len() > LISTED {
-                words = words.say(format!("The first {LISTED} are listed here, the page has all of them."));
+            if *count > LISTED.min(findings.len()) {
+                words = words.say("The first are listed here, the page has all of them.");
             }
             words.button("Open findings", link).because(format!("you follow the findings of {org}"))
         }
@@ -199,6 +198,8 @@ pub(super) fn words(letter: &Letter) -> Words {
             let (subject, sentence) = match outcome {
                 Outcome::Cancelled => (format!("The deployment of “{title}” to {to} was cancelled"), "Salesforce rolled back what it had begun. The org is as it was."),
                 Outcome::Failed => (format!("“{title}” could not be deployed to {to}"), "Salesforce saved nothing. The org is as it was."),
+                Outcome::Lost => (format!("How the deployment of “{title}” to {to} ended is not known"), "It was sent and is not sent again. The org is synced, so that you can compare."),
+                Outcome::NotSent => (format!("“{title}” was not deployed to {to}"), "Nothing was sent. The org is as it was."),
                 Outcome::RolledBack => (format!("“{title}” was rolled back in {to}"), "The components are as they were before the deployment."),
                 Outcome::Succeeded => (format!("“{title}” is deployed to {to}"), "The change is in the org."),
             };
@@ -207,7 +208,7 @@ pub(super) fn words(letter: &Letter) -> Words {
                 .fact("Org", org_line(org, *production))
                 .fact("Change", components(*n));
             if !said.is_empty() {
-                words = words.fact("Salesforce said", name(said));
+                words = words.fact("Reason", name(said));
             }
             words.button("Open the deployment", link).because("you proposed or approved this change set")
         }
@@ -340,7 +341,7 @@ pub(super) fn words(letter: &Letter) -> Words {
             };
             let mut words = Words::of(workspace, subject).say(sentence);
             if !said.is_empty() {
-                words = words.fact("Salesforce said", name(said));
+                words = words.fact("Reason", name(said));
             }
             words.button("Open the validation", link).because("you asked for this validation")
         }

@@ -4,7 +4,7 @@
 use super::MAIL_JOB;
 use super::records::{Mailing, choices};
 use crate::identity::accounts::ACCOUNTS;
-use crate::identity::memberships::MEMBERS;
+use crate::identity::memberships::{MEMBERS, WORKSPACES};
 use crate::identity::{AccountState, Control};
 use crate::ids::{AccountId, MailId, NoticeId};
 use crate::jobs::{JobContext, JobError, Kind};
@@ -18,11 +18,14 @@ pub fn jobs(control: &Control) -> Vec<Kind> {
 }
 
 async fn post(control: Control, job: JobContext) -> Result<(), JobError> {
-    let mailing: Mailing =
+    let mut mailing: Mailing =
         serde_json::from_value(job.args.clone()).map_err(|e| JobError::Fail(e.to_string()))?;
     let workspace = job.ws.id();
     let posted = tokio::task::spawn_blocking(move || {
         control.touch::<StoreError>(|tx| {
+            let Some(row) = tx.get(&WORKSPACES, &workspace)? else { return Ok(()) };
+            let by = mailing.by.map(|id| tx.get(&ACCOUNTS, &id)).transpose()?.flatten();
+            mailing.letter.fill(&row.name, &row.slug, by.as_ref().map_or("", |person| &person.name));
             for ((_, account), role) in tx.scan(&MEMBERS).under(&workspace).rows()? {
                 if !mailing.to.includes(account, role) || !choices(tx, account)?.of(mailing.kind).mail {
                     continue;

@@ -15,6 +15,7 @@ use crate::ids::{AccountId, NoticeId};
 use crate::jobs::{self, JobCause};
 use crate::mail::{self, Letter};
 use crate::store::{Read, StoreError, Table};
+use crate::web::live::{NOTICES as NOTICES_TOPIC, notices_of};
 use crate::workspace::Change;
 
 /// Notices of a workspace.
@@ -45,8 +46,10 @@ pub struct Notice {
     pub kind: Kind,
     pub title: String,
     pub body: String,
-    /// A path of this instance.
+    /// A path of this instance, or one below the workspace it is raised in (`o/prod/findings`).
     pub link: String,
+    /// Whose act it is, when somebody else did it.
+    pub by: Option<AccountId>,
     /// Notices of one group are shown as one, with their count.
     pub group: String,
     /// What is mailed to those who want it.
@@ -61,9 +64,15 @@ impl Notice {
             title: title.into(),
             body: String::new(),
             link: link.into(),
+            by: None,
             group: String::new(),
             letter: None,
         }
+    }
+
+    /// What `letter` says, in the app and by mail.
+    pub fn of(kind: Kind, letter: Letter) -> Self {
+        Self { letter: Some(letter.clone()), ..Self::new(kind, letter.headline(), letter.link()) }
     }
 
     pub fn body(self, body: impl Into<String>) -> Self {
@@ -81,39 +90,40 @@ impl Notice {
 }
 
 /// For whom a notice of a workspace is meant; who is no longer a member gets none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Audience {
     Account(AccountId),
+    Accounts(Vec<AccountId>),
     Everyone,
+    /// Members of this role and above, but for some.
+    Others {
+        least: Role,
+        but: Vec<AccountId>,
+    },
     /// Members of this role and above.
     Role(Role),
 }
 
 impl Audience {
-    pub fn includes(self, account: AccountId, role: Role) -> bool {
+    pub fn includes(&self, account: AccountId, role: Role) -> bool {
         match self {
-            Self::Account(id) => id == account,
+            Self::Account(id) => *id == account,
+            Self::Accounts(ids) => ids.contains(&account),
             Self::Everyone => true,
-            Self::Role(least) => role >= least,
+            Self::Others { least, but } => role >= *least && !but.contains(&account),
+            Self::Role(least) => role >= *least,
         }
     }
 
-    /// The topic that open pages of the audience listen to.
-    fn topic(self) -> String {
+    /// Topics that open pages of the audience listen to.
+    fn topics(&self) -> Vec<String> {
         match self {
-            Self::Account(id) => topic_of(id),
-            Self::Everyone | Self::Role(_) => TOPIC.to_owned(),
+            Self::Account(id) => vec![notices_of(*id)],
+            Self::Accounts(ids) => ids.iter().copied().map(notices_of).collect(),
+            Self::Everyone | Self::Others { .. } | Self::Role(_) => vec![NOTICES_TOPIC.to_owned()],
         }
     }
-}
-
-/// Topic of pages that show notices of the whole workspace.
-pub const TOPIC: &str = "notices";
-
-/// Topic of pages that show the notices of one account.
-pub fn topic_of(account: AccountId) -> String {
-    format!("{TOPIC}:{account}")
 }
 
 /// A notice of a workspace as kept.
@@ -124,6 +134,8 @@ pub struct NoticeRow {
     pub body: String,
     pub link: String,
     pub group: String,
+    #[serde(default)]
+    pub by: Option<AccountId>,
     pub to: Audience,
     pub at: Timestamp,
 }
@@ -136,6 +148,8 @@ pub struct AccountNoticeRow {
     pub body: String,
     pub link: String,
     pub group: String,
+    #[serde(default)]
+    pub by: Option<AccountId>,
     pub at: Timestamp,
     pub read: bool,
 }
@@ -146,6 +160,7 @@ pub(super) struct Mailing {
     pub notice: NoticeId,
     pub kind: Kind,
     pub to: Audience,
+    pub by: Option<AccountId>,
     pub letter: Letter,
 }
 
@@ -158,16 +173,18 @@ pub fn raise(
     notice: Notice,
 ) -> Result<NoticeId, StoreError> {
     let id = NoticeId::new(cause.clock(), cause.random());
-    let Notice { kind, title, body, link, group, letter } = notice;
+    let Notice { kind, title, body, link, by, group, letter } = notice;
     let (title, body) = (line(&title), line(&body));
-    let row = NoticeRow { kind, title, body, link, group, to, at: cause.clock().now() };
+    let row = NoticeRow { kind, title, body, link, group, by, to: to.clone(), at: cause.clock().now() };
     tx.put(&NOTICES, &id, &row)?;
     remove_old(tx, cause.clock())?;
     if let Some(letter) = letter {
-        let args = json!(Mailing { notice: id, kind, to, letter });
+        let args = json!(Mailing { notice: id, kind, to: to.clone(), by, letter });
         jobs::enqueue(tx, cause, MAIL_JOB, args)?;
     }
-    tx.announce(to.topic());
+    for topic in to.topics() {
+        tx.announce(topic);
+    }
     Ok(id)
 }
 
@@ -200,9 +217,9 @@ pub fn tell(
     notice: Notice,
 ) -> Result<NoticeId, StoreError> {
     let id = NoticeId::new(control.clock(), control.random());
-    let Notice { kind, title, body, link, group, letter } = notice;
+    let Notice { kind, title, body, link, by, group, letter } = notice;
     let (title, body, at) = (line(&title), line(&body), control.clock().now());
-    let row = AccountNoticeRow { kind, title, body, link, group, at, read: false };
+    let row = AccountNoticeRow { kind, title, body, link, group, by, at, read: false };
     tx.put(&ACCOUNT_NOTICES, &(account, id), &row)?;
     let oldest = first_after(control.clock().now_ms().saturating_sub(KEEP_MS));
     let mut old = Vec::new();

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::egress::{Cause, Gate, Purpose};
 use crate::ids::OrgId;
+use crate::jobs::JobCause;
 use crate::seal::{SealError, Secret};
 use crate::store::audit::Action;
 use crate::store::{Read as _, StoreError};
@@ -14,8 +15,8 @@ use crate::wire::salesforce::oauth::{self, App};
 use crate::wire::salesforce::session::{Refresher, Session};
 use crate::workspace::{Worker, Workspace};
 
-use super::Orgs;
 use super::records::{ORGS, Org};
+use super::{Orgs, notices};
 
 /// Why a session can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -119,11 +120,14 @@ async fn refresh(
 
 /// Notes that somebody has to connect the org again.
 async fn signed_out(ws: &Workspace, id: OrgId, why: &str) -> Result<Secret, SalesforceError> {
-    let reason = why.to_owned();
+    let (reason, cause) = (why.to_owned(), JobCause::of(ws));
     ws.change(Action::OrgSignedOut, id, move |tx| {
         if let Some(mut org) = tx.get(&ORGS, &id)? {
-            org.signed_out = Some(reason);
+            let before = org.signed_out.replace(reason);
             tx.put(&ORGS, &id, &org)?;
+            if before.is_none() {
+                notices::signed_out(tx, &cause, id, &org)?;
+            }
         }
         tx.announce(format!("org:{id}"));
         Ok::<_, StoreError>(())

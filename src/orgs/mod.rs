@@ -6,6 +6,7 @@ mod connect;
 mod connect_pages;
 mod describe_fields;
 mod explorer;
+mod notices;
 mod pages;
 mod policy;
 pub mod records;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use ring::digest;
 
 use crate::ids::OrgId;
-use crate::jobs::{JobCause, JobContext, JobError, enqueue};
+use crate::jobs::{JobCause, JobContext, JobError, Steps, enqueue};
 use crate::store::audit::Action;
 use crate::store::{Read as _, StoreError};
 use crate::wire::salesforce::session::Session;
@@ -24,7 +24,7 @@ use super::records::{
     Version,
 };
 use super::search::INDEX;
-use super::{Orgs, describe_fields};
+use super::{Orgs, describe_fields, notices};
 
 /// Name of this kind of job.
 pub const SYNC: &str = "org.sync";
@@ -52,22 +52,32 @@ pub async fn run(orgs: Orgs, job: JobContext) -> Result<(), JobError> {
     if job.ws.is_restricted() {
         return Err(JobError::Fail("processing in this workspace is restricted".into()));
     }
-    let topic = format!("org:{id}");
     let (ws, steps) = job.split();
     let ws = Arc::new(ws);
-    let session = match session(&orgs, &ws, id, format!("sync {}", steps.id)) {
+    let result = sync(&orgs, &ws, &steps, id).await;
+    match &result {
+        Err(JobError::Fail(why)) => notices::sync_failed(&ws, id, why).await?,
+        Err(JobError::Retry(why)) if steps.is_last_try() => notices::sync_failed(&ws, id, why).await?,
+        _ => {}
+    }
+    result
+}
+
+async fn sync(orgs: &Orgs, ws: &Arc<Worker>, steps: &Steps, id: OrgId) -> Result<(), JobError> {
+    let topic = format!("org:{id}");
+    let session = match session(orgs, ws, id, format!("sync {}", steps.id)) {
         Err(AccessError::Gone) => return Ok(()),
         other => other.map_err(failed)?,
     };
-    steps.progress(&ws, &topic, "Reading limits and objects", 0, 0);
+    steps.progress(ws, &topic, "Reading limits and objects", 0, 0);
     let limits = session.limits().await.map_err(|e| failed(e.into()))?;
     let present: BTreeSet<String> =
         session.objects().await.map_err(|e| failed(e.into()))?.into_iter().map(|o| o.name).collect();
     steps.check()?;
-    steps.progress(&ws, &topic, "Asking for metadata", 0, 0);
-    let retrieved = retrieve(&session, &present, &steps, &ws, &topic).await?;
+    steps.progress(ws, &topic, "Asking for metadata", 0, 0);
+    let retrieved = retrieve(&session, &present, steps, ws, &topic).await?;
     let described = describe_fields::all(&session, &present, &STANDARD, |n, of| {
-        steps.progress(&ws, &topic, "Reading standard objects", n, of);
+        steps.progress(ws, &topic, "Reading standard objects", n, of);
         steps.check().is_ok()
     })
     .await
@@ -88,11 +98,11 @@ pub async fn run(orgs: Orgs, job: JobContext) -> Result<(), JobError> {
         steps.check()?;
         let batch: Vec<Found> = left.by_ref().take(BATCH).collect();
         seen.extend(batch.iter().map(|f| (f.kind.clone(), f.name.clone())));
-        changed += store(&ws, id, batch).await?;
-        steps.progress(&ws, &topic, "Storing components", seen.len() as u64, total);
+        changed += store(ws, id, batch).await?;
+        steps.progress(ws, &topic, "Storing components", seen.len() as u64, total);
     }
-    changed += remove_absent(&ws, id, seen).await?;
-    finish(&ws, id, &session, limits, total, changed, messages).await
+    changed += remove_absent(ws, id, seen).await?;
+    finish(ws, id, &session, limits, total, changed, messages).await
 }
 
 /// Sentences of failures say whether trying again may help.
@@ -108,7 +118,7 @@ fn failed(error: AccessError) -> JobError {
 async fn retrieve(
     session: &Session,
     present: &BTreeSet<String>,
-    steps: &crate::jobs::Steps,
+    steps: &Steps,
     ws: &Worker,
     topic: &str,
 ) -> Result<Vec<Retrieved>, JobError> {
@@ -150,7 +160,7 @@ impl From<SalesforceError> for NotRetrieved {
 async fn retrieve_once(
     session: &Session,
     types: &[(&str, Vec<String>)],
-    steps: &crate::jobs::Steps,
+    steps: &Steps,
     ws: &Worker,
     topic: &str,
 ) -> Result<Retrieved, NotRetrieved> {

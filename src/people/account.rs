@@ -49,7 +49,7 @@ async fn profile(
     me: Me,
     query: web::Query<Saved>,
 ) -> Result<HttpResponse, Problem> {
-    let sso = Linked::of(&web, &sso, me.account())?;
+    let sso = Linked::of(&web, &sso, &me)?;
     let shell = Shell::account(&web, &me, "Profile")?;
     page::render(&ProfilePage {
         name: shell.name.clone(),

@@ -2,13 +2,18 @@
 //! the links are shown once to the one who may hand them over.
 
 use actix_web::{HttpResponse, web};
+use jiff::Timestamp;
 use serde::Deserialize;
+use url::Url;
 
 use super::members::{Act, announce};
 use super::members_page::{self, Outcome};
 use crate::identity::invitations::{AT_ONCE, Issued, NotInvited, addresses};
-use crate::identity::{Email, Role};
-use crate::ids::InvitationId;
+use crate::identity::{Control, ControlTx, Email, IdentityError, Role};
+use crate::ids::{InvitationId, MailId};
+use crate::mail::outbox::recall;
+use crate::mail::{Letter, MAIL_SERVER, post_as};
+use crate::store::Read as _;
 use crate::store::audit::Action;
 use crate::web::page::see_other;
 use crate::web::problem::FieldError;
@@ -21,25 +26,52 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/w/{workspace}/members/invitations/{invitation}/withdraw", web::post().to(withdraw));
 }
 
-/// The address that opens an invitation.
-pub fn link(web: &Web, issued: &Issued) -> String {
-    format!("{}invite/{}", web.external, issued.token.expose())
+/// Somebody who is invited now.
+pub struct Invited {
+    pub id: InvitationId,
+    pub email: Email,
+    pub role: Role,
+    pub ends: Timestamp,
+    /// The address that opens the invitation, known only now; `None` when it goes out by mail.
+    pub link: Option<String>,
 }
 
-/// Invites every address that has no seat and no open invitation.
+/// How a link reaches whom it is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// Shown to the one who invites.
+    Link,
+    /// Sent, where a mail server is set up; else shown.
+    #[default]
+    Mail,
+}
+
+/// Whether invitations can go out by mail.
+pub(super) fn mails(web: &Web) -> Result<bool, Problem> {
+    Ok(web.control.read()?.has(&MAIL_SERVER, &0)?)
+}
+
+/// Invites every address that has no seat and no open invitation; mails leave once this has committed.
 pub async fn invite(
     web: &Web,
     ws: &Admin,
     role: Role,
     to: Vec<Email>,
-) -> Result<Vec<Result<Issued, NotInvited>>, Problem> {
-    let (act, control) = (Act::of(ws), web.control.clone());
+) -> Result<Vec<Result<Invited, NotInvited>>, Problem> {
+    let (act, control, external) = (Act::of(ws), web.control.clone(), web.external.clone());
     let results = web
         .control
         .acts(move |tx| {
-            let results = control.invite(tx, act.by, act.workspace, role, to)?;
-            for issued in results.iter().flatten() {
-                control.note(tx, act.note(Action::InvitationSent, issued.id))?;
+            let mut results = Vec::new();
+            for result in control.invite(tx, act.by, act.workspace, role, to)? {
+                results.push(match result {
+                    Ok(issued) => {
+                        control.note(tx, act.note(Action::InvitationSent, issued.id))?;
+                        Ok(hand_over(&control, tx, &act, &external, issued, By::Mail)?)
+                    }
+                    Err(not) => Err(not),
+                });
             }
             Ok::<_, Problem>(results)
         })
@@ -49,16 +81,46 @@ pub async fn invite(
 }
 
 /// Makes a new link for an open or ended invitation and ends the old one.
-pub async fn invite_again(web: &Web, ws: &Admin, id: InvitationId) -> Result<Issued, Problem> {
-    let (act, control) = (Act::of(ws), web.control.clone());
-    let issued = web
+async fn invite_again(web: &Web, ws: &Admin, id: InvitationId, by: By) -> Result<Invited, Problem> {
+    let (act, control, external) = (Act::of(ws), web.control.clone(), web.external.clone());
+    let invited = web
         .control
         .change(act.note(Action::InvitationSent, id), move |tx| {
-            control.invite_again(tx, act.by, act.workspace, id)
+            let issued = control.invite_again(tx, act.by, act.workspace, id)?;
+            hand_over(&control, tx, &act, &external, issued, by)
         })
         .await?;
     announce(ws);
-    Ok(issued)
+    Ok(invited)
+}
+
+/// Puts the mail with the link into the outbox, in the commit of the invitation; without a mail server the link itself
+/// is the answer.
+fn hand_over(
+    control: &Control,
+    tx: &mut ControlTx,
+    act: &Act,
+    external: &Url,
+    issued: Issued,
+    by: By,
+) -> Result<Invited, IdentityError> {
+    let Issued { id, replaces, email, role, token, ends } = issued;
+    if let Some(mail) = replaces {
+        recall(tx, mail)?;
+    }
+    let path = format!("/invite/{}", token.expose());
+    let mut mailed = false;
+    if by == By::Mail {
+        let (workspace, invited_by) = (act.name.clone(), act.who(tx)?);
+        let letter = Letter::InvitationSent { workspace, invited_by, role, link: path.clone(), ends };
+        let mail = MailId::new(control.clock(), control.random());
+        mailed = post_as(tx, control, mail, email.as_str(), &letter)?;
+        if mailed {
+            Control::mailed_invitation(tx, act.workspace, id, mail)?;
+        }
+    }
+    let link = (!mailed).then(|| format!("{}{path}", external.as_str().trim_end_matches('/')));
+    Ok(Invited { id, email, role, ends, link })
 }
 
 /// Either addresses and a role, or an invitation to send again. Posted to the address of the page itself, so that it
@@ -67,6 +129,7 @@ pub async fn invite_again(web: &Web, ws: &Admin, id: InvitationId) -> Result<Iss
 #[serde(deny_unknown_fields)]
 struct SendForm {
     again: Option<InvitationId>,
+    by: Option<By>,
     email: Option<String>,
     role: Option<Role>,
 }
@@ -78,12 +141,12 @@ async fn send(
     PostForm(form): PostForm<SendForm>,
 ) -> Result<HttpResponse, Problem> {
     let outcome = match form {
-        SendForm { again: Some(id), email: None, role: None } => {
-            let issued = invite_again(&web, &ws, id).await?;
-            let issued = vec![(issued.email.to_string(), link(&web, &issued))];
-            Outcome { issued, ..Outcome::default() }
+        SendForm { again: Some(id), by, email: None, role: None } => {
+            let mut outcome = Outcome::default();
+            outcome.add(invite_again(&web, &ws, id, by.unwrap_or_default()).await?);
+            outcome
         }
-        SendForm { again: None, email: Some(email), role: Some(role) } => {
+        SendForm { again: None, by: None, email: Some(email), role: Some(role) } => {
             invite_all(&web, &ws, email, role).await?
         }
         _ => return Err(Problem::field("", "The form is not complete.")),
@@ -110,7 +173,7 @@ async fn invite_all(web: &Web, ws: &Admin, typed: String, role: Role) -> Result<
     if !found.is_empty() {
         for result in invite(web, ws, role, found).await? {
             match result {
-                Ok(issued) => outcome.issued.push((issued.email.to_string(), link(web, &issued))),
+                Ok(invited) => outcome.add(invited),
                 Err(not) => {
                     let message = format!("{} {}.", not.email, not.why);
                     outcome.errors.push(FieldError { field: "email".into(), message });
@@ -142,7 +205,11 @@ pub async fn withdraw_invitation(web: &Web, ws: &Admin, id: InvitationId) -> Res
     let (act, control) = (Act::of(ws), web.control.clone());
     web.control
         .change(act.note(Action::InvitationRevoked, id), move |tx| {
-            control.withdraw_invitation(tx, act.by, act.workspace, id)
+            let row = control.withdraw_invitation(tx, act.by, act.workspace, id)?;
+            if let Some(mail) = row.mail {
+                recall(tx, mail)?;
+            }
+            Ok::<_, IdentityError>(())
         })
         .await?;
     announce(ws);

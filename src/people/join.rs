@@ -9,12 +9,17 @@ use serde::Deserialize;
 use super::members;
 use super::setup::named;
 use super::sign_in::{signed_out, with_cookie};
+use crate::identity::accounts::ACCOUNTS;
 use crate::identity::control::Note;
 use crate::identity::invitations::Offer;
+use crate::identity::memberships::WORKSPACES;
 use crate::identity::sessions::Origin;
-use crate::identity::{Control, IdentityError, SignedIn};
+use crate::identity::{Control, ControlTx, IdentityError, SignedIn};
 use crate::ids::{AccountId, WorkspaceId};
+use crate::mail::Letter;
+use crate::notifications::{Kind, Notice, tell};
 use crate::seal::Secret;
+use crate::store::Read as _;
 use crate::store::audit::{Action, Actor};
 use crate::web::access::origin;
 use crate::web::form::OpenForm;
@@ -194,13 +199,26 @@ async fn switch(
 /// Uses up the link; membership, audit line and the word to who sent it are in the same commit.
 pub(super) fn accept(
     control: &Control,
-    tx: &mut crate::identity::ControlTx,
+    tx: &mut ControlTx,
     token: &str,
     account: AccountId,
 ) -> Result<WorkspaceId, Problem> {
-    let (workspace, id, _) = control.accept_invitation(tx, token, account)?;
+    let (workspace, id, invitation) = control.accept_invitation(tx, token, account)?;
     let note = Note::new(Actor::Account { id: account }, Action::InvitationAccepted, id);
     control.note(tx, note.in_workspace(workspace))?;
+    let (row, person) = (tx.get(&WORKSPACES, &workspace)?, tx.get(&ACCOUNTS, &account)?);
+    if let (Some(row), Some(person)) = (row, person) {
+        let link = format!("/w/{}/members", row.slug);
+        let letter = Letter::InvitationAccepted {
+            workspace: row.name.clone(),
+            name: person.name.clone(),
+            role: invitation.role,
+            link: link.clone(),
+        };
+        let title = format!("{} joined {}", person.name, row.name);
+        let notice = Notice::new(Kind::InvitationAccepted, title, link).letter(letter);
+        tell(tx, control, invitation.by, notice.body(format!("As {}.", invitation.role.name())))?;
+    }
     Ok(workspace)
 }
 

@@ -3,12 +3,15 @@
 
 use std::collections::HashMap;
 
+use crate::identity::accounts::ACCOUNTS;
 use crate::identity::control::Note;
 use crate::identity::memberships::MEMBERSHIPS;
 use crate::identity::{Control, ControlTx, IdentityError, Role};
-use crate::ids::AccountId;
-use crate::store::Read as _;
+use crate::ids::{AccountId, RequestId, WorkspaceId};
+use crate::mail::Letter;
+use crate::notifications::{Kind, Notice, tell};
 use crate::store::audit::{Action, Actor};
+use crate::store::{Read as _, StoreError};
 use crate::web::{Problem, Web};
 use crate::workspace::{Admin, Owner, Viewer, Workspace};
 
@@ -28,13 +31,21 @@ pub struct RoleChange {
 pub(super) struct Act {
     pub actor: Actor,
     pub by: AccountId,
-    pub workspace: crate::ids::WorkspaceId,
-    request: Option<crate::ids::RequestId>,
+    pub workspace: WorkspaceId,
+    /// Name of the workspace, for those who are told.
+    pub name: String,
+    request: Option<RequestId>,
 }
 
 impl Act {
     pub fn of(ws: &Viewer) -> Self {
-        Self { actor: ws.actor().clone(), by: ws.account(), workspace: ws.id(), request: ws.request() }
+        let (actor, name) = (ws.actor().clone(), ws.row().name.clone());
+        Self { actor, by: ws.account(), workspace: ws.id(), name, request: ws.request() }
+    }
+
+    /// The name of the person who acts.
+    pub fn who(&self, tx: &ControlTx) -> Result<String, StoreError> {
+        Ok(tx.get(&ACCOUNTS, &self.by)?.map(|account| account.name).unwrap_or_default())
     }
 
     pub fn note(&self, action: Action, target: impl ToString) -> Note {
@@ -78,7 +89,27 @@ fn change_role(control: &Control, tx: &mut ControlTx, act: &Act, change: RoleCha
     }
     control.change_role(tx, act.workspace, account, role)?;
     control.note(tx, act.note(Action::MemberRoleChanged, format!("{account} {}", role.name())))?;
+    tell_role(control, tx, act, account, role)?;
     Ok(())
+}
+
+/// Tells a member their new role, by notice and mail.
+fn tell_role(
+    control: &Control,
+    tx: &mut ControlTx,
+    act: &Act,
+    account: AccountId,
+    role: Role,
+) -> Result<(), StoreError> {
+    if account == act.by {
+        return Ok(());
+    }
+    let (workspace, changed_by) = (act.name.clone(), act.who(tx)?);
+    let title = format!("You are {} of {workspace} now", role.name());
+    let body = format!("{changed_by} changed your role.");
+    let letter = Letter::RoleChanged { workspace, role, changed_by };
+    tell(tx, control, account, Notice::new(Kind::RoleChanged, title, "/workspaces").body(body).letter(letter))
+        .map(|_| ())
 }
 
 /// Ends a membership.
@@ -89,7 +120,14 @@ pub async fn remove(web: &Web, ws: &Admin, account: AccountId) -> Result<(), Pro
             let role = tx.get(&MEMBERSHIPS, &(account, act.workspace))?.map(|m| m.role);
             let role = role.ok_or(IdentityError::NotMember)?;
             Control::may_manage(tx, act.by, act.workspace, role)?;
-            control.remove_member(tx, act.workspace, account)
+            control.remove_member(tx, act.workspace, account)?;
+            let (workspace, removed_by) = (act.name.clone(), act.who(tx)?);
+            let notice =
+                Notice::new(Kind::RoleChanged, format!("You were removed from {workspace}"), "/workspaces");
+            let notice = notice.body(format!("{removed_by} removed you."));
+            let letter = Letter::RemovedFromWorkspace { workspace, removed_by };
+            tell(tx, &control, account, notice.letter(letter))?;
+            Ok::<_, IdentityError>(())
         })
         .await?;
     announce(ws);
@@ -118,7 +156,8 @@ pub async fn transfer(web: &Web, ws: &Owner, to: AccountId) -> Result<(), Proble
                 return Err(IdentityError::Invalid("Choose another member.".into()));
             }
             control.change_role(tx, act.workspace, to, Role::Owner)?;
-            control.change_role(tx, act.workspace, act.by, Role::Admin)
+            control.change_role(tx, act.workspace, act.by, Role::Admin)?;
+            Ok(tell_role(&control, tx, &act, to, Role::Owner)?)
         })
         .await?;
     announce(ws);

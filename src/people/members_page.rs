@@ -1,5 +1,4 @@
-//! The members page of a workspace: who belongs to it, who is invited; and the pages that remove a member, leave, and
-//! hand the workspace over.
+//! The members page of a workspace: who belongs to it in which role, and who is invited.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
@@ -7,14 +6,17 @@ use askama::Template;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::invite::{Invited, mails};
 use super::members::{self, TOPIC, role_changes};
 use crate::identity::invitations::Invitation;
 use crate::identity::{Account, Role};
 use crate::ids::{AccountId, InvitationId};
+use crate::mail::outbox::{MailState, OUTBOX};
+use crate::store::Read as _;
 use crate::web::page::{initials, render_with, see_other};
 use crate::web::problem::FieldError;
-use crate::web::{Crumb, Me, PostForm, Problem, Shell, Web, page};
-use crate::workspace::{Admin, Owner, Viewer};
+use crate::web::{Me, PostForm, Problem, Shell, Web, page};
+use crate::workspace::Admin;
 
 /// Members on one page of the list.
 const SHOWN: usize = 50;
@@ -22,13 +24,7 @@ const SHOWN: usize = 50;
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/w/{workspace}/members", web::get().to(list))
-        .route("/w/{workspace}/members/roles", web::post().to(save_roles))
-        .route("/w/{workspace}/members/{account}/remove", web::get().to(ask_remove))
-        .route("/w/{workspace}/members/{account}/remove", web::post().to(remove))
-        .route("/w/{workspace}/leave", web::get().to(ask_leave))
-        .route("/w/{workspace}/leave", web::post().to(leave))
-        .route("/w/{workspace}/transfer", web::get().to(ask_transfer))
-        .route("/w/{workspace}/transfer", web::post().to(transfer));
+        .route("/w/{workspace}/members/roles", web::post().to(save_roles));
 }
 
 #[derive(Deserialize, Default)]
@@ -44,23 +40,28 @@ struct Asked {
 /// What an act on this page led to.
 pub(super) struct Outcome {
     pub errors: Vec<FieldError>,
-    /// Addresses with their links, which are shown once unless they go out by mail.
-    pub issued: Vec<(String, String)>,
+    /// Addresses with their links, which are shown once.
+    pub links: Vec<(String, String)>,
+    /// Addresses to which a mail is on its way.
+    pub mailed: Vec<String>,
     /// What stays in the field.
     pub typed: String,
     pub role: Role,
-    /// Whether invitations go out by mail.
-    pub mailed: bool,
 }
 
 impl Default for Outcome {
     fn default() -> Self {
-        Self {
-            errors: Vec::new(),
-            issued: Vec::new(),
-            typed: String::new(),
-            role: Role::Member,
-            mailed: false,
+        let (errors, links, mailed, typed) = <_>::default();
+        Self { errors, links, mailed, typed, role: Role::Member }
+    }
+}
+
+impl Outcome {
+    pub fn add(&mut self, invited: Invited) {
+        let email = invited.email.to_string();
+        match invited.link {
+            Some(link) => self.links.push((email, link)),
+            None => self.mailed.push(email),
         }
     }
 }
@@ -86,7 +87,8 @@ struct InvitedRow {
     email: String,
     facts: String,
     state: String,
-    ended: bool,
+    /// Class of the badge: `warn`, `bad` or none.
+    tone: &'static str,
     may: bool,
 }
 
@@ -107,6 +109,8 @@ struct MembersPage {
     outcome: Outcome,
     done: &'static str,
     owner: bool,
+    /// Whether invitations can go out by mail.
+    mails: bool,
     topic: &'static str,
 }
 
@@ -121,7 +125,7 @@ async fn list(
 
 /// The page after an act: 422 where something was wrong and nothing was done.
 pub(super) fn show(web: &Web, me: &Me, ws: &Admin, outcome: Outcome) -> Result<HttpResponse, Problem> {
-    let failed = !outcome.errors.is_empty() && outcome.issued.is_empty();
+    let failed = !outcome.errors.is_empty() && outcome.links.is_empty() && outcome.mailed.is_empty();
     let status = if failed { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     render_with(status, &view(web, me, ws, &Asked::default(), outcome)?)
 }
@@ -149,8 +153,7 @@ fn view(web: &Web, me: &Me, ws: &Admin, asked: &Asked, outcome: Outcome) -> Resu
     }
     let mut invited = Vec::new();
     for (id, invitation) in web.control.invitations_of(ws.id())? {
-        let by = web.control.account(invitation.by)?.map(|a| a.name).unwrap_or_default();
-        invited.push(invited_row(id, invitation, &by, ws.role(), now));
+        invited.push(invited_row(web, id, &invitation, ws.role(), now)?);
     }
     Ok(MembersPage {
         shell: Shell::workspace(web, me, ws, "Members", "members")?,
@@ -166,6 +169,7 @@ fn view(web: &Web, me: &Me, ws: &Admin, asked: &Asked, outcome: Outcome) -> Resu
         outcome,
         done: done(&asked.done),
         owner: ws.role() == Role::Owner,
+        mails: mails(web)?,
         topic: TOPIC,
     })
 }
@@ -213,18 +217,31 @@ fn row(
     }
 }
 
-fn invited_row(id: InvitationId, invitation: Invitation, by: &str, mine: Role, now: Timestamp) -> InvitedRow {
+fn invited_row(
+    web: &Web,
+    id: InvitationId,
+    invitation: &Invitation,
+    mine: Role,
+    now: Timestamp,
+) -> Result<InvitedRow, Problem> {
+    let by = web.control.account(invitation.by)?.map(|a| a.name).unwrap_or_default();
+    let mail = match invitation.mail {
+        Some(mail) => web.control.read()?.get(&OUTBOX, &mail)?,
+        None => None,
+    };
     let day = |at: Timestamp| at.strftime("%-d %b").to_string();
-    let ended = invitation.ends <= now;
-    let state = if ended { "Ended".to_owned() } else { format!("Ends {}", day(invitation.ends)) };
-    InvitedRow {
-        id,
-        email: invitation.email.to_string(),
-        facts: format!("{} · invited by {by}, {}", invitation.role.label(), day(invitation.sent)),
-        state,
-        ended,
-        may: invitation.role <= mine,
-    }
+    let mut facts = format!("{} · invited by {by}, {}", invitation.role.label(), day(invitation.sent));
+    let (state, tone) = match mail {
+        _ if invitation.ends <= now => ("Ended".to_owned(), "warn"),
+        Some(mail) if mail.state == MailState::Dead => {
+            facts = format!("{facts} · “{}”", mail.said);
+            ("Mail refused".to_owned(), "bad")
+        }
+        Some(mail) if mail.tries > 0 && mail.ended.is_none() => ("Mail waits".to_owned(), "warn"),
+        _ => (format!("Ends {}", day(invitation.ends)), ""),
+    };
+    let may = invitation.role <= mine;
+    Ok(InvitedRow { id, email: invitation.email.to_string(), facts, state, tone, may })
 }
 
 /// How long ago, in the largest fitting unit.
@@ -252,152 +269,6 @@ async fn save_roles(
             let errors = vec![FieldError { field: "members".into(), message }];
             let page = view(&web, &me, &ws, &Asked::default(), Outcome { errors, ..Outcome::default() })?;
             render_with(StatusCode::CONFLICT, &page)
-        }
-        Err(other) => Err(other),
-    }
-}
-
-#[derive(Template)]
-#[template(path = "people/member_remove.html")]
-struct RemovePage {
-    shell: Shell,
-    slug: String,
-    workspace: String,
-    id: AccountId,
-    name: String,
-    email: String,
-    tokens: usize,
-}
-
-fn under_members(shell: Shell, slug: &str) -> Shell {
-    shell.under(vec![Crumb::new("Members", format!("/w/{slug}/members"))])
-}
-
-async fn ask_remove(
-    web: web::Data<Web>,
-    me: Me,
-    ws: Admin,
-    path: web::Path<(String, AccountId)>,
-) -> Result<HttpResponse, Problem> {
-    let id = path.1;
-    let role = web.control.role_in(id, ws.id())?.ok_or(Problem::NotFound)?;
-    if role > ws.role() {
-        return Err(Problem::Forbidden(Role::Owner));
-    }
-    let person = web.control.account(id)?.ok_or(Problem::NotFound)?;
-    let now = web.clock.now();
-    let tokens = web.control.tokens_of(id, ws.id())?;
-    let live = |(_, t): &&(crate::ids::ApiTokenId, crate::identity::ApiToken)| {
-        t.revoked.is_none() && t.expires.is_none_or(|at| at > now)
-    };
-    let title = format!("Remove {}?", person.name);
-    let slug = ws.row().slug.clone();
-    page::render(&RemovePage {
-        shell: under_members(Shell::workspace(&web, &me, &ws, &title, "members")?, &slug),
-        slug,
-        workspace: ws.row().name.clone(),
-        id,
-        name: person.name,
-        email: person.email.to_string(),
-        tokens: tokens.iter().filter(live).count(),
-    })
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
-async fn remove(
-    web: web::Data<Web>,
-    ws: Admin,
-    path: web::Path<(String, AccountId)>,
-    _: PostForm<Nothing>,
-) -> Result<HttpResponse, Problem> {
-    members::remove(&web, &ws, path.1).await?;
-    Ok(see_other(&format!("/w/{}/members?done=removed", ws.row().slug)))
-}
-
-#[derive(Template)]
-#[template(path = "people/leave.html")]
-struct LeavePage {
-    shell: Shell,
-    slug: String,
-    workspace: String,
-    last_owner: bool,
-}
-
-async fn ask_leave(web: web::Data<Web>, me: Me, ws: Viewer) -> Result<HttpResponse, Problem> {
-    let members = web.control.members_of(ws.id())?;
-    let owners = members.iter().filter(|(_, role)| *role == Role::Owner).count();
-    let title = format!("Leave {}?", ws.row().name);
-    page::render(&LeavePage {
-        shell: Shell::workspace(&web, &me, &ws, &title, "leave")?,
-        slug: ws.row().slug.clone(),
-        workspace: ws.row().name.clone(),
-        last_owner: ws.role() == Role::Owner && owners == 1,
-    })
-}
-
-async fn leave(web: web::Data<Web>, ws: Viewer, _: PostForm<Nothing>) -> Result<HttpResponse, Problem> {
-    members::leave(&web, &ws).await?;
-    Ok(see_other("/workspaces?done=left"))
-}
-
-#[derive(Template)]
-#[template(path = "people/transfer.html")]
-struct TransferPage {
-    shell: Shell,
-    slug: String,
-    workspace: String,
-    errors: Vec<FieldError>,
-    others: Vec<(AccountId, String, Role)>,
-}
-
-async fn ask_transfer(web: web::Data<Web>, me: Me, ws: Owner) -> Result<HttpResponse, Problem> {
-    transfer_page(&web, &me, &ws, StatusCode::OK, Vec::new())
-}
-
-fn transfer_page(
-    web: &Web,
-    me: &Me,
-    ws: &Owner,
-    status: StatusCode,
-    errors: Vec<FieldError>,
-) -> Result<HttpResponse, Problem> {
-    let others = web.control.people_of(ws.id())?.into_iter().filter(|(id, ..)| *id != ws.account());
-    let slug = ws.row().slug.clone();
-    let page = TransferPage {
-        shell: under_members(Shell::workspace(web, me, ws, "Transfer ownership", "members")?, &slug),
-        slug,
-        workspace: ws.row().name.clone(),
-        errors,
-        others: others.map(|(id, a, role)| (id, format!("{} ({})", a.name, a.email), role)).collect(),
-    };
-    render_with(status, &page)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TransferForm {
-    to: String,
-}
-
-async fn transfer(
-    web: web::Data<Web>,
-    me: Me,
-    ws: Owner,
-    PostForm(form): PostForm<TransferForm>,
-) -> Result<HttpResponse, Problem> {
-    let done = match form.to.parse::<AccountId>() {
-        Ok(to) => members::transfer(&web, &ws, to).await,
-        Err(_) => Err(Problem::NotFound),
-    };
-    match done {
-        Ok(()) => Ok(see_other(&format!("/w/{}/members?done=saved", ws.row().slug))),
-        Err(Problem::NotFound | Problem::Invalid(_)) => {
-            let message = "Choose a member who shall be the owner.".to_owned();
-            let errors = vec![FieldError { field: "to".into(), message }];
-            transfer_page(&web, &me, &ws, StatusCode::UNPROCESSABLE_ENTITY, errors)
         }
         Err(other) => Err(other),
     }

@@ -1,18 +1,23 @@
-//! People: first run, sign-in, the account's own pages, API tokens. `setup` is the wizard (`setup_model` and `setup_mail` its
-//! steps for model and mail), `sign_in` the
-//! session, `account` the profile, `tokens` API tokens. `workspaces` are those of a person, `members` what is done to
-//! people in one (`members_page` draws it), `invite` sends invitations and `join` accepts them. `passkeys` lists and adds
-//! passkeys, `passkey_sign_in` proves them,
-//! `join_passkey` joins with one.
+//! People: first run, sign-in, the account's own pages, API tokens. `setup` is the wizard (`setup_model` and `setup_mail`
+//! its steps for model and mail), `sign_in` the session with `code` its second step and `confirm` before dangerous acts,
+//! `security` what an account signs in with (`password`, `passkeys`), `account` the profile, `tokens` API tokens.
+//! `workspaces` are those of a person, `members` what is done to people in one (`members_page` and `leaving` draw it),
+//! `invite` sends invitations and `join` accepts them, `join_passkey` with a passkey; `passkey_sign_in` and `sso` sign in.
 
 mod account;
+mod code;
+mod confirm;
+mod device;
 pub mod invite;
 mod join;
 mod join_passkey;
+mod leaving;
 pub mod members;
 mod members_page;
 mod passkey_sign_in;
 pub mod passkeys;
+mod password;
+mod security;
 mod setup;
 mod setup_mail;
 mod setup_model;
@@ -32,6 +37,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
     setup_model::routes(config);
     setup_mail::routes(config);
     sign_in::routes(config);
+    code::routes(config);
+    confirm::routes(config);
+    password::routes(config);
+    security::routes(config);
     passkeys::routes(config);
     passkey_sign_in::routes(config);
     sso::routes(config);
@@ -39,6 +48,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     tokens::routes(config);
     workspaces::routes(config);
     members_page::routes(config);
+    leaving::routes(config);
     invite::routes(config);
     join::routes(config);
     join_passkey::routes(config);
@@ -47,6 +57,14 @@ pub fn routes(config: &mut web::ServiceConfig) {
 /// `/api/v1/me`.
 pub fn api_routes(config: &mut web::ServiceConfig) {
     account::api_routes(config);
+}
+
+/// An error as a sentence of its own.
+fn sentence(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let mut rest = text.chars();
+    let first: String = rest.next().into_iter().flat_map(char::to_uppercase).collect();
+    format!("{first}{}{}", rest.as_str(), if text.ends_with('.') { "" } else { "." })
 }
 
 /// A step number as loops count.

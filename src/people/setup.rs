@@ -60,6 +60,12 @@ pub async fn gate(
     let open = path == "/setup" || path.starts_with("/setup/") || path.starts_with("/assets/");
     let open = open || matches!(path, "/healthz" | "/readyz" | "/ca.pem");
     let set_up = request.app_data::<web::Data<Web>>().is_some_and(|web| web.settings().set_up);
+    if set_up
+        && !open
+        && let Some(answer) = super::security::enrol_first(request.request())
+    {
+        return Ok(request.into_response(answer).map_into_right_body());
+    }
     if set_up || open {
         return next.call(request).await.map(ServiceResponse::map_into_left_body);
     }

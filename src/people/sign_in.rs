@@ -6,10 +6,15 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
+use super::device::device;
 use super::sso::Button;
+use crate::identity::sessions::Origin;
 use crate::identity::sso::Sso;
-use crate::identity::{Email, IdentityError, SessionToken};
+use crate::identity::{Email, IdentityError, SessionToken, SignInStep};
+use crate::mail::Letter;
+use crate::notifications::{self, Kind, Notice};
 use crate::seal::Secret;
+use crate::store::StoreError;
 use crate::web::access::{cookie_name, origin, session_token};
 use crate::web::form::OpenForm;
 use crate::web::page::{render_with, see_other};
@@ -40,9 +45,12 @@ struct SignInPage {
 }
 
 #[derive(Deserialize)]
-struct Next {
+pub(super) struct Next {
     #[serde(default)]
-    next: String,
+    pub next: String,
+    /// The sign-in that waited for its second step has ended.
+    #[serde(default)]
+    pub ended: bool,
 }
 
 /// Where to go after sign-in: a path of this site and nothing else.
@@ -70,9 +78,11 @@ async fn show(
     if visitor.me.is_some() {
         return Ok(see_other(&safe_next(&query.next)));
     }
+    let ended = "That sign-in took too long or had too many wrong codes. Sign in again.";
+    let ended = query.ended.then(|| FieldError { field: "email".into(), message: ended.into() });
     page::render(&SignInPage {
         shell: Blank::new(&web, "Sign in"),
-        errors: Vec::new(),
+        errors: ended.into_iter().collect(),
         email: String::new(),
         next: safe_next(&query.next),
         action: action(&web),
@@ -98,6 +108,7 @@ async fn sign_in(
     OpenForm(form): OpenForm<SignInForm>,
 ) -> Result<HttpResponse, Problem> {
     let from = origin(&request, &web);
+    let here = from.clone();
     let keys = [format!("account {}", form.email.trim().to_lowercase()), format!("address {}", from.address)];
     let (state, email, secret) = (web.clone(), form.email.clone(), Secret::new(form.password));
     // An address counts with the account it tries, so that nobody locks another person out from elsewhere.
@@ -108,9 +119,9 @@ async fn sign_in(
         Ok(()) => web::block(move || state.control.sign_in(&email, &secret, from)).await?,
     };
     match result {
-        Ok(token) => {
+        Ok(step) => {
             web.throttle.passed(&pair);
-            Ok(with_cookie(see_other(&safe_next(&form.next)), &web, &token))
+            go_on(&web, step, here, &form.next).await
         }
         Err(IdentityError::Store(error)) => Err(error.into()),
         Err(error) => {
@@ -124,9 +135,7 @@ async fn sign_in(
                 IdentityError::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
                 _ => StatusCode::UNPROCESSABLE_ENTITY,
             };
-            let mut message = error.to_string();
-            message[..1].make_ascii_uppercase();
-            let errors = vec![FieldError { field: "email".into(), message: format!("{message}.") }];
+            let errors = vec![FieldError { field: "email".into(), message: super::sentence(&error) }];
             let next = safe_next(&form.next);
             let shell = Blank::new(&web, "Sign in");
             let (action, version, sso) = (action(&web), page::VERSION, Button::of(&sso)?);
@@ -135,6 +144,56 @@ async fn sign_in(
             render_with(status, &SignInPage { shell, errors, email, next, action, version, passkeys, sso })
         }
     }
+}
+
+/// Answers to whoever proved an account: with a session, or with the second step.
+pub(super) async fn go_on(
+    web: &web::Data<Web>,
+    step: SignInStep,
+    from: Origin,
+    next: &str,
+) -> Result<HttpResponse, Problem> {
+    match step {
+        SignInStep::Done(token) => arrived(web, &token, from, next).await,
+        SignInStep::SecondFactor(token) => {
+            let next: String = url::form_urlencoded::byte_serialize(safe_next(next).as_bytes()).collect();
+            Ok(with_cookie(see_other(&format!("/sign-in/code?next={next}")), web, &token))
+        }
+    }
+}
+
+/// Hands out a full session, and tells the person of a browser that they never used before.
+pub(super) async fn arrived(
+    web: &web::Data<Web>,
+    token: &SessionToken,
+    from: Origin,
+    next: &str,
+) -> Result<HttpResponse, Problem> {
+    note_device(web, token, from).await?;
+    Ok(with_cookie(see_other(&safe_next(next)), web, token))
+}
+
+/// Remembers the browser behind a new session; the person hears of a kind they never used before.
+pub(super) async fn note_device(
+    web: &web::Data<Web>,
+    token: &SessionToken,
+    from: Origin,
+) -> Result<(), Problem> {
+    let (control, account) = (web.control.clone(), web.control.session(token)?.account());
+    let browser = device(&from.user_agent);
+    web.control
+        .acts(move |tx| {
+            if !control.note_device(tx, account, &browser)? {
+                return Ok::<_, StoreError>(());
+            }
+            let title = format!("New sign-in with {browser}");
+            let (when, address) = (control.clock().now(), from.address);
+            let letter = Some(Letter::NewSignIn { when, address, browser });
+            let notice = Notice { letter, ..Notice::new(Kind::NewSignIn, title, super::security::HERE) };
+            notifications::tell(tx, &control, account, notice).map(|_| ())
+        })
+        .await?;
+    Ok(())
 }
 
 #[derive(Deserialize)]

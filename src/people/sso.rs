@@ -7,18 +7,17 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::sign_in::{safe_next, with_cookie};
-use crate::identity::IdentityError;
+use super::sign_in::{go_on, safe_next, with_cookie};
 use crate::identity::control::Note;
 use crate::identity::sso::{Arrived, Callback, Link, Sso, SsoError};
-use crate::ids::AccountId;
+use crate::identity::{IdentityError, Proved, SignedIn};
 use crate::seal::Secret;
 use crate::store::audit::Action;
 use crate::web::access::{origin, session_token};
 use crate::web::form::OpenForm;
 use crate::web::page::{render_with, see_other};
 use crate::web::problem::FieldError;
-use crate::web::{Blank, Me, PostForm, Problem, Visitor, Web, page};
+use crate::web::{Blank, Confirmed, Me, PostForm, Problem, Visitor, Web, page};
 use crate::wire::oidc::OidcError;
 
 /// Where linking begins and ends.
@@ -52,16 +51,19 @@ impl Button {
 pub struct Linked {
     pub label: String,
     pub links: Vec<Link>,
+    /// There is a password left to sign in with.
+    pub may_unlink: bool,
 }
 
 impl Linked {
     /// `None` while no provider is configured and the account has no link.
-    pub fn of(web: &Web, sso: &Sso, account: AccountId) -> Result<Option<Self>, Problem> {
-        let links = web.control.sso_links(account)?;
+    pub fn of(web: &Web, sso: &Sso, me: &SignedIn) -> Result<Option<Self>, Problem> {
+        let links = web.control.sso_links(me.account())?;
+        let may_unlink = me.person().password.is_some() && web.control.may_skip_sso(me.account())?;
         let label = sso.kept()?.map(|kept| kept.label);
         Ok(match label {
             None if links.is_empty() => None,
-            label => Some(Self { label: label.unwrap_or_default(), links }),
+            label => Some(Self { label: label.unwrap_or_default(), links, may_unlink }),
         })
     }
 }
@@ -104,7 +106,7 @@ async fn link(
     web: web::Data<Web>,
     sso: web::Data<Sso>,
     request: HttpRequest,
-    me: Me,
+    me: Confirmed,
 ) -> Result<HttpResponse, Problem> {
     let (Some(session), false) = (session_token(&request, &web), from_elsewhere(request.headers())) else {
         return Ok(see_other(PROFILE));
@@ -142,10 +144,11 @@ async fn enter(
     match arrived {
         Arrived::Prove => Ok(see_other("/sign-in/sso/prove")),
         Arrived::Linked { next } => Ok(see_other(&next)),
-        Arrived::Account { account, next, .. } => {
+        Arrived::Account { account, complete, next } => {
             let (state, from) = (web.clone(), origin(request, web));
-            let token = web::block(move || state.control.start_session(account, from)).await??;
-            Ok(with_cookie(see_other(&next), web, &token))
+            let (here, proved) = (from.clone(), Proved::SingleSignOn { second_factor: complete });
+            let step = web::block(move || state.control.begin_sign_in(account, from, proved)).await??;
+            go_on(web, step, here, &next).await
         }
     }
 }
@@ -220,7 +223,7 @@ async fn prove(
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-async fn unlink(web: web::Data<Web>, me: Me, _: PostForm<Nothing>) -> Result<HttpResponse, Problem> {
+async fn unlink(web: web::Data<Web>, me: Confirmed, _: PostForm<Nothing>) -> Result<HttpResponse, Problem> {
     let (control, account) = (web.control.clone(), me.account());
     let note = Note::new(me.actor(), Action::SsoUnlinked, account);
     let unlinked = web.control.change(note, move |tx| control.unlink_sso(tx, account)).await;
@@ -255,7 +258,7 @@ fn failed(web: &Web, sso: &Sso, error: SsoError) -> Result<HttpResponse, Problem
         SsoError::Oidc(_) => (StatusCode::UNAUTHORIZED, "This sign-in does not count"),
         SsoError::NotBegun => (StatusCode::BAD_REQUEST, "Begin again"),
         SsoError::Denied(_) | SsoError::Identity(_) | SsoError::Refused(_) => {
-            (StatusCode::FORBIDDEN, "You were not signed in")
+            (StatusCode::FORBIDDEN, "Single sign-on did not go through")
         }
     };
     if let SsoError::Oidc(error) = &error {

@@ -47,7 +47,7 @@ async fn start(web: web::Data<Web>, me: Me) -> Result<HttpResponse, Problem> {
 async fn home(web: web::Data<Web>, ws: Viewer) -> Result<HttpResponse, Problem> {
     let (state, account, id) = (web.clone(), ws.account(), ws.id());
     web::block(move || state.control.mark_visit(account, id)).await??;
-    Ok(see_other(&(web.navigation)(&ws, "")?.home))
+    Ok(see_other(&(web.navigation)(&web.control, &ws, "")?.home))
 }
 
 #[derive(Deserialize)]

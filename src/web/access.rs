@@ -5,7 +5,7 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{AUTHORIZATION, USER_AGENT};
+use actix_web::http::header::{AUTHORIZATION, REFERER, USER_AGENT};
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, web};
 
 use super::{Problem, Web};
@@ -31,6 +31,16 @@ pub struct Me(Arc<SignedIn>);
 impl std::ops::Deref for Me {
     type Target = SignedIn;
     fn deref(&self) -> &SignedIn {
+        &self.0
+    }
+}
+
+/// A signed-in person who proved who they are a short while ago: for acts that a forgotten open browser must not do.
+pub struct Confirmed(Me);
+
+impl std::ops::Deref for Confirmed {
+    type Target = Me;
+    fn deref(&self) -> &Me {
         &self.0
     }
 }
@@ -173,6 +183,35 @@ impl FromRequest for Me {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(signed_in(request).map(Self))
     }
+}
+
+impl FromRequest for Confirmed {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(signed_in(request).and_then(|who| {
+            if state(request)?.control.is_confirmed(&who) {
+                Ok(Self(Me(who)))
+            } else {
+                Err(Problem::Confirm(back(request)))
+            }
+        }))
+    }
+}
+
+/// Where a person goes on after confirming: the page itself, or the one that a form was on.
+fn back(request: &HttpRequest) -> String {
+    if request.method() == actix_web::http::Method::GET {
+        return request.uri().path_and_query().map_or("/", |p| p.as_str()).to_owned();
+    }
+    let referer = request.headers().get(REFERER).and_then(|v| v.to_str().ok());
+    let referer = referer.and_then(|v| v.parse::<url::Url>().ok());
+    referer.map_or_else(|| "/".to_owned(), |url| url.path().to_owned())
+}
+
+/// Who asks with a session, for what stands before the handlers.
+pub fn session_of(request: &HttpRequest) -> Option<Arc<SignedIn>> {
+    signed_in(request).ok().filter(|who| matches!(who.via(), Via::Session { .. }))
 }
 
 impl FromRequest for Operator {

@@ -132,7 +132,12 @@ fn plain_error(status: StatusCode, headers: &HeaderMap) -> Option<Told> {
         StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_FOUND => Problem::NotFound,
         _ => Problem::Broken(format!("status {status}")),
     };
-    Some(Told { said: Said { status: status.as_u16(), ..problem.said() }, cause: None, sign_in: false })
+    Some(Told {
+        said: Said { status: status.as_u16(), ..problem.said() },
+        cause: None,
+        sign_in: false,
+        confirm: None,
+    })
 }
 
 #[derive(Template)]
@@ -152,6 +157,10 @@ fn draw(request: &HttpRequest, web: &Web, told: &Told, id: RequestId) -> HttpRes
         let to: String = url::form_urlencoded::byte_serialize(here.as_bytes()).collect();
         return page::see_other(&format!("/sign-in?next={to}"));
     }
+    if let Some(next) = told.confirm.as_deref().filter(|_| wants_page) {
+        let to: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
+        return page::see_other(&format!("/account/confirm?next={to}"));
+    }
     if wants_page {
         let shell = Blank::new(web, &told.said.title);
         let page = ProblemPage { shell, said: &told.said, request_id: id.to_string() };
@@ -166,6 +175,10 @@ fn draw(request: &HttpRequest, web: &Web, told: &Told, id: RequestId) -> HttpRes
         "detail": told.said.detail,
         "request_id": id,
     });
+    if let Some(next) = &told.confirm {
+        let to: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
+        body["confirm"] = serde_json::json!(format!("/account/confirm?next={to}"));
+    }
     if !told.said.errors.is_empty() {
         body["errors"] = serde_json::json!(told.said.errors);
     }

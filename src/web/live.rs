@@ -7,9 +7,12 @@ use std::time::Duration;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpResponse, web};
 use futures_util::{Stream, StreamExt as _};
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::Web;
 use super::access::Standing;
+use crate::ids::AccountId;
 use crate::workspace::Viewer;
 
 /// A comment is sent when nothing happened for this long, so that dead connections are noticed.
@@ -18,6 +21,19 @@ const HEARTBEAT: Duration = Duration::from_secs(20);
 const LONGEST: Duration = Duration::from_mins(10);
 /// How often an open stream shows its credential again: what was taken away ends it within a second.
 const SHOWN_AGAIN: Duration = Duration::from_millis(500);
+
+/// Topic of pages that show notices of the whole workspace.
+pub const NOTICES: &str = "notices";
+
+/// Topic of pages that show the notices of one account; no other account's stream carries it.
+pub fn notices_of(account: AccountId) -> String {
+    format!("{NOTICES}:{account}")
+}
+
+/// Everything that a page with an account's notices listens to.
+pub fn notice_topics(account: AccountId) -> String {
+    format!("{NOTICES} {}", notices_of(account))
+}
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config.route("/w/{workspace}/live", web::get().to(stream));
@@ -38,8 +54,8 @@ pub fn while_standing<T>(standing: Standing, events: impl Stream<Item = T>) -> i
     events.take_until(gone)
 }
 
-async fn stream(ws: Viewer, standing: Standing) -> HttpResponse {
-    let listener = ws.live().listen();
+async fn stream(web: web::Data<Web>, ws: Viewer, standing: Standing) -> HttpResponse {
+    let listener = Listener { me: ws.account(), workspace: ws.live().listen(), account: web.control.told() };
     let until = tokio::time::Instant::now() + LONGEST;
     let events = futures_util::stream::unfold((listener, true), move |(mut listener, first)| async move {
         let event = if first {
@@ -47,7 +63,7 @@ async fn stream(ws: Viewer, standing: Standing) -> HttpResponse {
         } else if tokio::time::Instant::now() >= until {
             return None;
         } else {
-            match tokio::time::timeout(HEARTBEAT, listener.recv()).await {
+            match tokio::time::timeout(HEARTBEAT, listener.next()).await {
                 Err(_) => ": still here\n\n".to_owned(),
                 Ok(Ok(topic)) => format!("event: changed\ndata: {topic}\n\n"),
                 // Too slow for some: look at everything.
@@ -61,4 +77,33 @@ async fn stream(ws: Viewer, standing: Standing) -> HttpResponse {
         .insert_header((CONTENT_TYPE, "text/event-stream"))
         .insert_header((CACHE_CONTROL, "no-store"))
         .streaming(while_standing(standing, events))
+}
+
+/// What the pages of one account in one workspace hear.
+struct Listener {
+    me: AccountId,
+    workspace: Receiver<String>,
+    account: Receiver<AccountId>,
+}
+
+impl Listener {
+    /// The next topic that concerns this account.
+    async fn next(&mut self) -> Result<String, RecvError> {
+        loop {
+            tokio::select! {
+                topic = self.workspace.recv() => {
+                    let topic = topic?;
+                    let of_account = topic.strip_prefix(NOTICES).is_some_and(|rest| rest.starts_with(':'));
+                    if !of_account || topic == notices_of(self.me) {
+                        return Ok(topic);
+                    }
+                }
+                told = self.account.recv() => {
+                    if told? == self.me {
+                        return Ok(notices_of(self.me));
+                    }
+                }
+            }
+        }
+    }
 }

@@ -14,7 +14,7 @@ pub mod page;
 pub mod problem;
 pub mod tls;
 
-pub use access::{Me, Operator, Visitor};
+pub use access::{Confirmed, Me, Operator, Visitor};
 pub use assets::{asset, icon};
 pub use form::PostForm;
 pub use page::{Blank, Crumb, NavItem, Shell, render};
@@ -45,7 +45,7 @@ pub struct Web {
     /// A throw-away instance with a simulated org and a scripted model.
     pub demo: bool,
     /// Entries of the sidebar, from the feature list; given the path of the open entry.
-    pub navigation: fn(&Viewer, &str) -> Result<page::Navigation, Problem>,
+    pub navigation: fn(&Control, &Viewer, &str) -> Result<page::Navigation, Problem>,
     /// Settings as last read; refreshed by whoever changes them.
     pub settings: RwLock<Settings>,
 }

@@ -44,6 +44,18 @@ pub struct Navigation {
     pub foot: Vec<NavItem>,
     /// Where the workspace opens.
     pub home: String,
+    /// The way to the inbox.
+    pub bell: Option<Bell>,
+}
+
+/// The bell of the top bar.
+#[derive(Clone, Debug)]
+pub struct Bell {
+    pub href: String,
+    /// The event stream that tells when to look again, and the topics to look for.
+    pub stream: String,
+    pub topics: String,
+    pub unread: usize,
 }
 
 impl Navigation {
@@ -119,7 +131,7 @@ impl Shell {
     ) -> Result<Self, Problem> {
         let mut shell = Self::account(web, me, title)?;
         shell.current = format!("/w/{}/{current}", ws.row().slug);
-        shell.navigation = (web.navigation)(ws, current)?;
+        shell.navigation = (web.navigation)(&web.control, ws, current)?;
         shell.workspace = Some(ws.row().clone());
         Ok(shell)
     }

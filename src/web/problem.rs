@@ -27,6 +27,8 @@ pub struct FieldError {
 pub enum Problem {
     /// Our fault or the machine's; the text is for the log.
     Broken(String),
+    /// The person has to prove once more who they are, then goes on at this path.
+    Confirm(String),
     Conflict(String),
     DiskFull,
     /// Visible, but not theirs to do; names the role that may.
@@ -63,9 +65,11 @@ impl Problem {
             Self::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Conflict(_) | Self::Restricted => StatusCode::CONFLICT,
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Forbidden(_) | Self::ForeignForm | Self::NoScope(_) | Self::NotOperator => {
-                StatusCode::FORBIDDEN
-            }
+            Self::Confirm(_)
+            | Self::Forbidden(_)
+            | Self::ForeignForm
+            | Self::NoScope(_)
+            | Self::NotOperator => StatusCode::FORBIDDEN,
             Self::Gone(_) => StatusCode::GONE,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -89,6 +93,11 @@ impl Problem {
                 "Something broke here",
                 "This request was not carried out. Everything saved before is safe. Try again; if it happens again, \
                  give the request id to the operator of this server."
+                    .into(),
+            ),
+            Self::Confirm(_) => said(
+                "Confirm that it is you",
+                "Nothing was changed. This needs your password again: open /account/confirm, then do it once more."
                     .into(),
             ),
             Self::Conflict(what) => said("This changed in the meantime", what.clone()),
@@ -158,6 +167,8 @@ pub struct Told {
     pub said: Said,
     pub cause: Option<String>,
     pub sign_in: bool,
+    /// Where the person goes on after confirming who they are.
+    pub confirm: Option<String>,
 }
 
 impl fmt::Display for Problem {
@@ -190,6 +201,7 @@ impl ResponseError for Problem {
             said: self.said(),
             cause,
             sign_in: matches!(self, Self::SignIn),
+            confirm: if let Self::Confirm(next) = self { Some(next.clone()) } else { None },
         });
         answer
     }
@@ -238,6 +250,11 @@ impl From<IdentityError> for Problem {
             }
             IdentityError::AlreadySetUp => Self::NotFound,
             IdentityError::Invalid(message) => Self::field("", message),
+            IdentityError::LastFactor => Self::Conflict(
+                "This instance asks for a second factor and this is your last one. Nothing was changed. Add another one \
+                 first."
+                    .into(),
+            ),
             IdentityError::LastOwner => Self::Conflict(
                 "Nothing was changed: a workspace keeps at least one owner. Make somebody else an owner first."
                     .into(),
@@ -255,7 +272,10 @@ impl From<IdentityError> for Problem {
             IdentityError::NotSignedIn => Self::SignIn,
             IdentityError::Store(store) => store.into(),
             IdentityError::TooMany(seconds) => Self::TooMany(seconds),
-            IdentityError::WrongCredentials | IdentityError::WrongSetupCode => {
+            IdentityError::NothingToTurnOn => {
+                Self::Conflict("The key waited longer than ten minutes. Begin again.".into())
+            }
+            IdentityError::WrongCode | IdentityError::WrongCredentials | IdentityError::WrongSetupCode => {
                 Self::field("", error.to_string())
             }
         }

@@ -407,3 +407,43 @@ fn groups(others: &Others, claim: &str) -> Vec<String> {
         _ => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn identity(more: Value) -> Identity {
+        let mut said = json!({"iss": "https://id.example", "aud": "vynos", "sub": "s", "exp": 2, "iat": 1});
+        for (name, value) in more.as_object().unwrap() {
+            said[name] = value.clone();
+        }
+        read(&serde_json::from_value::<Claims>(said).unwrap(), "roles")
+    }
+
+    #[test]
+    fn an_address_counts_only_when_it_was_verified() {
+        let address =
+            |verified: Value| identity(json!({"email": "a@x.example", "email_verified": verified})).email;
+        assert_eq!(address(json!(true)).as_deref(), Some("a@x.example"));
+        assert_eq!((address(json!(false)), address(Value::Null)), (None, None));
+        assert_eq!(identity(json!({"email": "a@x.example"})).email, None);
+    }
+
+    #[test]
+    fn groups_are_a_list_of_texts_or_one_text() {
+        let groups = |value: Value| identity(json!({ "roles": value })).groups;
+        assert_eq!(groups(json!(["a", 7, "b c"])), ["a", "b c"]);
+        assert_eq!(groups(json!("a")), ["a"]);
+        assert!(groups(json!({"a": true})).is_empty() && groups(Value::Null).is_empty());
+        assert_eq!(groups(json!(vec!["g"; 9_999])).len(), MOST_GROUPS);
+    }
+
+    #[test]
+    fn the_provider_says_whether_it_asked_for_a_second_factor() {
+        let second = |methods: Value| identity(json!({ "amr": methods })).second_factor;
+        assert!(second(json!(["pwd", "mfa"])));
+        assert!(!second(json!(["pwd", "otp"])) && !second(json!([])) && !identity(json!({})).second_factor);
+    }
+}

@@ -1,9 +1,10 @@
 //! The access matrix: every route of `features.rs` x everybody who may come by. Rows come from the list; what
 //! each caller must get follows from the route's declared access, so nothing here can be blessed.
 
+use jiff::Timestamp;
 use vynos::features::{Access, ROUTES, Route};
 use vynos::identity::control::Note;
-use vynos::identity::{AccountState, Control, Role};
+use vynos::identity::{AccountState, ApiToken, Control, Role, Scope};
 use vynos::ids::AccountId;
 use vynos::seal::Secret;
 use vynos::store::Read as _;
@@ -12,8 +13,12 @@ use vynos::store::audit::{Action, Actor};
 use crate::harness::{Client, PASSWORD, Server};
 
 pub fn person(control: &Control, name: &str) -> AccountId {
+    account(control, name, false)
+}
+
+fn account(control: &Control, name: &str, operator: bool) -> AccountId {
     let email = format!("{name}@halden.example");
-    let new = Control::prepare_account(&email, name, &Secret::new(PASSWORD.into()), false).unwrap();
+    let new = Control::prepare_account(&email, name, &Secret::new(PASSWORD.into()), operator).unwrap();
     let note = Note::new(Actor::Operator, Action::AccountChanged, name);
     control.change_now(note, |tx| control.insert_account(tx, new)).unwrap()
 }
@@ -75,7 +80,7 @@ async fn call(client: &Client, route: &Route) -> Verdict {
     }
 }
 
-// security-cases rows 9 and 33
+// security-cases rows 7, 9 and 33
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_lets_in_whom_it_says_and_nobody_else() {
     let (server, expired) = Server::ready().await;
@@ -98,26 +103,21 @@ async fn every_route_lets_in_whom_it_says_and_nobody_else() {
     person(control, "invited");
     let invite = [("email", "invited@halden.example"), ("role", "admin")];
     assert_eq!(owner.post("/w/halden-energy/members", &invite).await.status, 200);
+    account(control, "operator", true);
     let suspended = person(control, "suspended");
     let gone = signed_in(&server, "suspended").await;
-    let note = Note::new(Actor::Operator, Action::AccountChanged, suspended);
-    control
-        .change_now(note, |tx| {
-            let table = &vynos::identity::accounts::ACCOUNTS;
-            let mut account = tx.get(table, &suspended)?.unwrap();
-            account.state = AccountState::Suspended;
-            tx.put(table, &suspended, &account)
-        })
-        .unwrap();
+    suspend(control, suspended);
     let (viewer, member) = (signed_in(&server, "viewer").await, signed_in(&server, "member").await);
     let (admin, stranger) = (signed_in(&server, "admin").await, signed_in(&server, "stranger").await);
+    let operator = signed_in(&server, "operator").await;
     let (removed, invited) = (signed_in(&server, "removed").await, signed_in(&server, "invited").await);
     let nobody = server.client();
-    let callers: [(&str, &Client, Option<Role>, bool); 10] = [
+    let callers: [(&str, &Client, Option<Role>, bool); 11] = [
         ("nobody", &nobody, None, false),
         ("expired session", &expired, None, false),
         ("suspended", &gone, None, false),
         ("stranger", &stranger, None, true),
+        ("operator", &operator, None, true),
         ("removed", &removed, None, true),
         ("invited and not joined", &invited, None, true),
         ("viewer", &viewer, Some(Role::Viewer), true),
@@ -137,8 +137,8 @@ async fn every_route_lets_in_whom_it_says_and_nobody_else() {
                 Access::Token => Verdict::SignIn,
                 Access::Account | Access::Operator | Access::Role(_) if !account => Verdict::SignIn,
                 Access::Account => Verdict::In,
-                // Whoever set the instance up is its operator.
-                Access::Operator if *name == "owner" => Verdict::In,
+                // Whoever set the instance up is its operator; another operator is no member of the workspace.
+                Access::Operator if matches!(*name, "operator" | "owner") => Verdict::In,
                 Access::Operator => Verdict::NotAllowed,
                 Access::Role(least) => match role {
                     None => Verdict::NotFound,
@@ -156,6 +156,81 @@ async fn every_route_lets_in_whom_it_says_and_nobody_else() {
                 route.path
             );
         }
+    }
+}
+
+fn suspend(control: &Control, id: AccountId) {
+    let note = Note::new(Actor::Operator, Action::AccountChanged, id);
+    let table = &vynos::identity::accounts::ACCOUNTS;
+    control
+        .change_now(note, |tx| {
+            let mut account = tx.get(table, &id)?.unwrap();
+            account.state = AccountState::Suspended;
+            tx.put(table, &id, &account)
+        })
+        .unwrap();
+}
+
+/// A new token of an account in the workspace.
+fn token(
+    control: &Control,
+    account: AccountId,
+    scopes: &[Scope],
+    ends: Option<Timestamp>,
+) -> (Secret, ApiToken) {
+    let (workspace, _) = control.workspace_by_slug("halden-energy").unwrap().unwrap();
+    let by = Actor::Account { id: account };
+    control.create_token(by, account, workspace, "matrix", scopes.to_vec(), ends).unwrap()
+}
+
+/// The status that a route of the API answers a token.
+async fn status(client: &Client, route: &Route, token: &Secret) -> u16 {
+    let path = made_up(route.path, "01m8502e5c5z16kwvzypsnvxp3");
+    client.send(client.request(route.method, &path).bearer_auth(token.expose())).await.status
+}
+
+// security-cases rows 33 and 34
+#[tokio::test(flavor = "multi_thread")]
+async fn every_api_route_refuses_tokens_that_have_ended_and_wants_its_scope() {
+    let (server, _) = Server::ready().await;
+    let control = &server.app().web.control;
+    let (workspace, _) = control.workspace_by_slug("halden-energy").unwrap().unwrap();
+    let owner = control.members_of(workspace).unwrap()[0].0;
+    let join = |name: &str| {
+        let id = person(control, name);
+        let note = Note::new(Actor::Operator, Action::AccountChanged, id);
+        control.change_now(note, |tx| control.put_member(tx, workspace, id, Role::Owner)).unwrap();
+        id
+    };
+    let (removed, suspended) = (join("removed"), join("suspended"));
+    let soon = control.clock().now().checked_add(jiff::SignedDuration::from_secs(1)).unwrap();
+    let revoked = token(control, owner, &Scope::ALL, None).0;
+    let id = control.tokens_of(owner, workspace).unwrap()[0].0;
+    control.revoke_token(Actor::Operator, owner, id).unwrap();
+    let ended = [
+        ("revoked", revoked),
+        ("expired", token(control, owner, &Scope::ALL, Some(soon)).0),
+        ("removed", token(control, removed, &Scope::ALL, None).0),
+        ("suspended", token(control, suspended, &Scope::ALL, None).0),
+        ("made up", Secret::new(format!("vyn_{}", "A".repeat(43)))),
+    ];
+    let note = Note::new(Actor::Operator, Action::MemberRemoved, removed);
+    control.change_now(note, |tx| control.remove_member(tx, workspace, removed)).unwrap();
+    suspend(control, suspended);
+    server.clock.advance(jiff::SignedDuration::from_secs(2));
+    let scoped = Scope::ALL.map(|scope| token(control, owner, &[scope], None).0);
+    let client = server.client();
+    for route in ROUTES.iter().filter(|route| route.access == Access::Token) {
+        for (name, token) in &ended {
+            assert_eq!(status(&client, route, token).await, 401, "{name}: {} {}", route.method, route.path);
+        }
+        let mut open = 0;
+        for token in &scoped {
+            open += u32::from(status(&client, route, token).await != 403);
+        }
+        // What a token may ask about itself needs no scope.
+        let expected = if route.path == "/api/v1/me" { 6 } else { 1 };
+        assert_eq!(open, expected, "{} {}", route.method, route.path);
     }
 }
 

@@ -5,7 +5,7 @@ use crate::harness::{PASSWORD, Server};
 use crate::members::invited;
 use crate::webdriver::Browser;
 
-const LIST: &str = "/account/passkeys";
+const LIST: &str = "/account/security";
 
 /// Adds a passkey on the list's page.
 pub async fn add(browser: &Browser, base: &str) {
@@ -55,11 +55,11 @@ async fn a_passkey_is_added_signs_in_alone_is_renamed_and_removed() {
     is_calm(&browser, "/passkey").await;
     is_accessible(&browser, "one passkey").await;
     browser.click("form[action$='/rename'] button").await;
-    browser.wait("return location.pathname === '/account/passkeys'").await;
+    browser.wait("return location.pathname === '/account/security'").await;
     assert!(browser.text("#passkeys").await.contains("Ada’s laptop"));
     browser.click("#passkeys .setrow a").await;
     browser.click("form[action$='/remove'] .btn.bad").await;
-    browser.wait("return location.pathname === '/account/passkeys'").await;
+    browser.wait("return location.pathname === '/account/security'").await;
     assert!(browser.text("#passkeys").await.contains("No passkeys yet"));
 
     browser.touches(&key, false).await;

@@ -22,12 +22,12 @@ impl Bench {
         (id, set["hash"].as_str().unwrap().to_owned())
     }
 
-    async fn approve(&self, who: &Client, id: &str, hash: &str, name: &str, then: &str) -> u16 {
+    pub async fn approve(&self, who: &Client, id: &str, hash: &str, name: &str, then: &str) -> u16 {
         let fields = [("hash", hash), ("name", name), ("then", then)];
         who.post(&format!("{BASE}/{id}/approve"), &fields).await.status
     }
 
-    async fn policy(&self, policy: &str) {
+    pub async fn policy(&self, policy: &str) {
         let answer =
             self.ada().post("/w/halden-energy/o/production/deploy-policy", &[("policy", policy)]).await;
         assert_eq!(answer.status, 303, "{}", answer.body);

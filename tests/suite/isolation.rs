@@ -1,5 +1,7 @@
 //! Two workspaces in one instance, whatever is done in them: nothing of one is ever told to the other.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use reqwest::multipart::{Form, Part};
 use vynos::features::ROUTES;
@@ -8,7 +10,7 @@ use vynos::identity::control::Note;
 use vynos::store::audit::{Action, Actor};
 
 use crate::access::{person, signed_in};
-use crate::harness::{Client, Server};
+use crate::harness::{Answer, Client, Server};
 
 #[derive(Clone, Copy, Debug)]
 enum Act {
@@ -50,13 +52,25 @@ async fn perform(client: &Client, slug: &str, act: Act, word: &str) -> Vec<Strin
             let sent =
                 client.send(client.request("POST", &format!("{base}/knowledge")).multipart(form)).await;
             assert_eq!(sent.status, 303, "{}", sent.body);
-            let list = client.get(&format!("{base}/knowledge")).await;
+            let list = read_through(client, &format!("{base}/knowledge")).await;
             list.all_between(&format!("{base}/knowledge/"), "\"")
                 .into_iter()
                 .filter(|id| id.len() == 26)
                 .collect()
         }
     }
+}
+
+/// The library once every document is read: pages that are compared must not change in between.
+async fn read_through(client: &Client, path: &str) -> Answer {
+    for _ in 0..1_000 {
+        let list = client.get(path).await;
+        if list.body.matches("class=\"ftype").count() == list.body.matches(">Ready</span>").count() {
+            return list;
+        }
+        tokio::time::timeout(Duration::from_millis(20), std::future::pending::<()>()).await.ok();
+    }
+    panic!("the document was never read");
 }
 
 /// Everything that one person may read of a workspace, in one text; with the ids of another one in every place.

@@ -18,30 +18,50 @@ use crate::unreadable_disk::holding;
 const RELAY_PASSWORD: &str = "relay kettle";
 
 /// The mail server, ended when dropped.
-struct Relay {
+pub struct Relay {
     process: Child,
     lines: BufReader<ChildStdout>,
     port: u16,
     certificate: String,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Relay {
     fn start(security: &str, refuse: &str) -> Self {
-        let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.cache/smtp");
-        assert!(
-            cache.join("ready").exists(),
-            "tests/.cache/smtp is missing: run tests/run, which fetches it"
-        );
+        Self::with(security, &["--refuse", refuse])
+    }
+
+    /// With what the fixture takes besides.
+    pub fn with(security: &str, options: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
         let certificate = params.self_signed(&key).unwrap().pem();
         std::fs::write(dir.path().join("certificate.pem"), &certificate).unwrap();
         std::fs::write(dir.path().join("key.pem"), key.serialize_pem()).unwrap();
+        Self::run(security, options, certificate, dir)
+    }
+
+    /// Ends the server, does what is to be done without it, and starts it again on its port.
+    pub async fn down_during(mut self, what: impl Future<Output = ()>) -> Self {
+        let port = self.port.to_string();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        what.await;
+        let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap());
+        Self::run("tls", &["--port", &port], self.certificate.clone(), dir)
+    }
+
+    fn run(security: &str, options: &[&str], certificate: String, dir: tempfile::TempDir) -> Self {
+        let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.cache/smtp");
+        assert!(
+            cache.join("ready").exists(),
+            "tests/.cache/smtp is missing: run tests/run, which fetches it"
+        );
         let mut process = Command::new(cache.join("v/bin/python"))
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/smtp/server.py"))
-            .args(["--security", security, "--refuse", refuse])
+            .args(["--security", security])
+            .args(options)
             .arg("--certificate")
             .arg(dir.path().join("certificate.pem"))
             .arg("--key")
@@ -52,12 +72,22 @@ impl Relay {
             .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap());
         let port = next_line(&mut lines)["port"].as_u64().unwrap() as u16;
-        Self { process, lines, port, certificate, _dir: dir }
+        Self { process, lines, port, certificate, dir }
     }
 
     /// The next mail that it took.
-    fn mail(&mut self) -> Value {
+    pub fn mail(&mut self) -> Value {
         next_line(&mut self.lines)
+    }
+
+    /// Lets the instance send through it.
+    pub async fn keep(&self, operator: &Client) {
+        let port = self.port.to_string();
+        let mut form = filled(self, &port, "tls");
+        form.retain(|(name, _)| *name != "act");
+        form.push(("act", "save"));
+        let answer = operator.post("/admin/mail", &form).await;
+        assert_eq!(answer.status, 200, "{}", text(&answer));
     }
 }
 

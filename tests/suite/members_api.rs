@@ -1,7 +1,15 @@
-//! Members and invitations over REST, the effective access page and the audit lines of both.
+//! Members and invitations over REST, the effective access page, the audit lines of both and the mails about them.
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use vynos::identity::Role;
+use vynos::identity::control::Note;
+use vynos::mail::outbox::{MailState, OUTBOX};
+use vynos::mail::{Kept, Letter, MAIL_SERVER};
+use vynos::store::Read as _;
+use vynos::store::audit::{Action, Actor};
+use vynos::wire::mail::Security;
 
 use crate::access::signed_in;
 use crate::harness::{Answer, Client, Server};
@@ -134,4 +142,98 @@ async fn the_audit_page_of_members_shows_lines_of_its_own_workspace_only() {
     let other = ada.get("/w/other/audit?of=members").await;
     assert_eq!(other.all_between("<td class=\"t\">", "</td>"), ["workspace.created"]);
     assert!(here.body.contains("The chain of the server holds"));
+}
+
+/// A mail server that nobody runs, so that mails wait in the outbox.
+fn with_mail(server: &Server) {
+    let kept = Kept {
+        host: "localhost".into(),
+        port: 1,
+        security: Security::Tls,
+        user: String::new(),
+        password: None,
+        sender: "vynos@halden.example".into(),
+        ca: None,
+    };
+    let note = Note::new(Actor::Operator, Action::MailChanged, "mail");
+    server.app().web.control.change_now(note, |tx| tx.put(&MAIL_SERVER, &0, &kept)).unwrap();
+}
+
+/// Waits until the mails to an address were tried once and wait for the next time.
+async fn tried(server: &Server, to: &str) {
+    for _ in 0..1_000 {
+        let rows = server.app().web.control.read().unwrap().scan(&OUTBOX).rows().unwrap();
+        let mut mine = rows.iter().filter(|(_, row)| row.to == to);
+        if mine.all(|(_, row)| row.tries > 0 && row.state == MailState::Waiting) {
+            return;
+        }
+        tokio::time::timeout(Duration::from_millis(20), std::future::pending::<()>()).await.ok();
+    }
+    panic!("the mail to {to} was never tried");
+}
+
+/// The letters that wait for an address, oldest first.
+fn letters(server: &Server, to: &str) -> Vec<Letter> {
+    let rows = server.app().web.control.read().unwrap().scan(&OUTBOX).rows().unwrap();
+    rows.into_iter().filter(|(_, row)| row.to == to).filter_map(|(_, row)| row.letter).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_mail_server_the_link_goes_out_by_mail_and_is_shown_to_nobody() {
+    let (server, ada) = Server::ready().await;
+    with_mail(&server);
+    let shown =
+        ada.post("/w/halden-energy/members", &[("email", "max@halden.example"), ("role", "member")]).await;
+    assert!(shown.status == 200 && shown.body.contains("is on its way"), "{}", shown.body);
+    assert!(!shown.body.contains("/invite/"));
+    let [Letter::InvitationSent { workspace: name, invited_by, role, link, .. }] =
+        &letters(&server, "max@halden.example")[..]
+    else {
+        panic!("one invitation is in the outbox");
+    };
+    assert_eq!((name.as_str(), invited_by.as_str()), ("Halden Energy", "Ada Lovelace"));
+    assert_eq!(*role, Role::Member);
+    let link = link.clone();
+    // A mail whose link was withdrawn before it left does not leave.
+    let other = [("email", "lise@halden.example"), ("role", "viewer")];
+    assert_eq!(ada.post("/w/halden-energy/members", &other).await.status, 200);
+    let rows = server.app().web.control.invitations_of(workspace(&server)).unwrap();
+    let lise = rows.iter().find(|(_, row)| row.email.as_str() == "lise@halden.example").unwrap().0;
+    let path = format!("/w/halden-energy/members/invitations/{lise}/withdraw");
+    tried(&server, "lise@halden.example").await;
+    assert_eq!(ada.post(&path, &[]).await.status, 303);
+    assert_eq!(letters(&server, "lise@halden.example"), []);
+    // What the server said to it stands beside the invitation.
+    tried(&server, "max@halden.example").await;
+    let control = &server.app().web.control;
+    let (_, invitation) = control.invitations_of(workspace(&server)).unwrap().remove(0);
+    let id = invitation.mail.unwrap();
+    control
+        .touch(|tx| {
+            let row = tx.get(&OUTBOX, &id)?.unwrap();
+            let said = "550 no such user".to_owned();
+            tx.put(&OUTBOX, &id, &vynos::mail::outbox::MailRow { state: MailState::Dead, said, ..row })
+        })
+        .unwrap();
+    let page = ada.get("/w/halden-energy/members").await;
+    assert!(page.body.contains("Mail refused") && page.body.contains("550 no such user"), "{}", page.body);
+    let max = server.client();
+    let form = [("name", "Max Born"), ("password", crate::harness::PASSWORD)];
+    assert_eq!(max.send(max.request("POST", &link).form(&form)).await.status, 303);
+    let id =
+        control.people_of(workspace(&server)).unwrap().into_iter().find(|(_, p, _)| p.name == "Max Born");
+    let id = id.unwrap().0;
+    let role = format!("role-{id}-member");
+    assert_eq!(ada.post("/w/halden-energy/members/roles", &[(role.as_str(), "viewer")]).await.status, 303);
+    assert_eq!(ada.post(&format!("/w/halden-energy/members/{id}/remove"), &[]).await.status, 303);
+    let told = letters(&server, "max@halden.example");
+    assert!(told.contains(&Letter::RoleChanged {
+        workspace: "Halden Energy".into(),
+        role: Role::Viewer,
+        changed_by: "Ada Lovelace".into(),
+    }));
+    assert!(told.contains(&Letter::RemovedFromWorkspace {
+        workspace: "Halden Energy".into(),
+        removed_by: "Ada Lovelace".into(),
+    }));
 }

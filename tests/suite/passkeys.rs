@@ -17,6 +17,7 @@ use crate::members::{invited, joined};
 use crate::soft_key::{PRESENT, SoftKey, VERIFIED};
 
 const ADD: &str = "/account/passkeys";
+const PAGE: &str = "/account/security";
 const SIGN_IN: &str = "/sign-in/passkey";
 
 pub async fn begin(client: &Client, path: &str) -> Value {
@@ -77,7 +78,7 @@ async fn a_passkey_signs_in_alone_and_each_answer_counts_once() {
     let answer = finish(&client, SIGN_IN, &begun, &proof).await;
     assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"next":"/"}"#));
     assert_eq!(client.get("/account/profile").await.status, 200);
-    assert!(client.get(ADD).await.body.contains("used 23 Nov 2026"));
+    assert!(client.get(PAGE).await.body.contains("used 23 Nov 2026"));
     // The same answer to the same ceremony, and to another.
     let other = server.client();
     assert_eq!(finish(&other, SIGN_IN, &begun, &proof).await.status, 422);
@@ -191,7 +192,7 @@ async fn a_ceremony_is_finished_only_by_the_session_that_began_it() {
     assert_eq!(stolen.status, 422);
     assert!(stolen.body.contains("start again"), "{}", stolen.body);
     assert_eq!(finish(&ada, ADD, &begun, &made).await.status, 200);
-    assert!(max.get(ADD).await.body.contains("No passkeys yet"));
+    assert!(max.get(PAGE).await.body.contains("No passkeys yet"));
     // What was begun to add proves nothing, and the other way round.
     let proving = begin(&max, SIGN_IN).await;
     assert_eq!(finish(&max, ADD, &proving, &key.made(&begun)).await.status, 422);
@@ -230,7 +231,7 @@ async fn an_account_has_twenty_passkeys_and_removes_only_its_own() {
     }
     let full = ada.post(&format!("{ADD}/begin"), &[]).await;
     assert!(full.body.contains("at most 20 passkeys"), "{}", full.body);
-    assert!(ada.get(ADD).await.body.contains("the most for one account"));
+    assert!(ada.get(PAGE).await.body.contains("the most for one account"));
     joined(&server, "max", Role::Member);
     let max = signed_in(&server, "max").await;
     let id = server.app().web.control.passkeys_of(self::ada(&server)).unwrap()[0].0;
@@ -243,7 +244,7 @@ async fn an_account_has_twenty_passkeys_and_removes_only_its_own() {
     assert_eq!(max.post(&format!("{ADD}/{id}/remove"), &[]).await.status, 404);
     assert_eq!(ada.post(&format!("{ADD}/{id}/rename"), &[("name", "  ")]).await.status, 422);
     assert_eq!(ada.post(&format!("{ADD}/{id}/rename"), &[("name", "Key ring")]).await.status, 303);
-    assert!(ada.get(ADD).await.body.contains("Key ring"));
+    assert!(ada.get(PAGE).await.body.contains("Key ring"));
     assert_eq!(ada.post(&format!("{ADD}/{id}/remove"), &[]).await.status, 303);
     assert_eq!(audited(&server, Action::PasskeyRemoved), 1);
     let mut gone = SoftKey::new(&ada.base, 0);
@@ -272,8 +273,11 @@ async fn an_invited_person_joins_with_a_passkey_and_keeps_the_only_way_in() {
     let late = server.client();
     assert_eq!(late.post(&format!("{mine}/finish"), &fields).await.status, 404);
     assert_eq!(prove(&server, &mut key).await.1.status, 200);
-    let page = max.get(ADD).await;
-    let path = page.between("class=\"btn sm\" href=\"", "\"").unwrap();
+    let page = max.get(PAGE).await;
+    let path = page
+        .between("class=\"btn sm\" href=\"/account/passkeys", "\"")
+        .map(|rest| format!("{ADD}{rest}"))
+        .unwrap();
     let kept = max.post(&format!("{path}/remove"), &[]).await;
     assert_eq!(kept.status, 422);
     assert!(kept.body.contains("only way you can sign in"), "{}", kept.body);

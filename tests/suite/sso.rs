@@ -8,8 +8,9 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use serde_json::{Value, json};
 use vynos::clock::Clock;
 use vynos::egress::{Line, Purpose};
+use vynos::identity::administration::Act;
 use vynos::identity::sso::SSO;
-use vynos::identity::{Email, Role};
+use vynos::identity::{Email, Role, SessionToken};
 use vynos::ledger::LINES;
 use vynos::seal::MasterKey;
 use vynos::store::Read as _;
@@ -31,6 +32,11 @@ pub struct Provider {
 
 impl Provider {
     pub fn start(server: &Server, algorithm: &str) -> Self {
+        Self::start_with(server, algorithm, None)
+    }
+
+    /// Under TLS with the certificate and key in a folder.
+    fn start_with(server: &Server, algorithm: &str, certificates: Option<&Path>) -> Self {
         let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.cache/oidc");
         assert!(
             cache.join("ready").exists(),
@@ -41,6 +47,7 @@ impl Provider {
             .arg(cache)
             .arg(format!("{}/sign-in/sso/callback", server.base))
             .arg(algorithm)
+            .args(certificates)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -394,6 +401,15 @@ async fn where_only_single_sign_on_counts_the_named_operator_still_gets_in() {
         unknown.body,
         "the answer tells nothing about the password"
     );
+    // Another operator is no reason to shut the named one out.
+    let token = SessionToken::new(ada.cookies()["vynos"].clone());
+    let by = control.session(&token).unwrap();
+    let (ada_id, grace) = (by.account(), account(&server, "grace@halden.example"));
+    control.act_on_account(&by, grace, Act::MakeOperator, None).unwrap();
+    for act in [Act::Suspend, Act::UnmakeOperator] {
+        let refused = control.act_on_account(&by, ada_id, act, None).unwrap_err();
+        assert!(refused.to_string().contains("Only single sign-on would be left"), "{refused}");
+    }
     // The provider goes away: the page says so, and the named operator has the password.
     drop(provider);
     drop(control);
@@ -445,4 +461,28 @@ async fn what_is_no_provider_is_told_and_not_saved() {
     assert_eq!(ada.post("/admin/sso/remove", &[]).await.status, 303);
     assert!(ada.get("/admin/sso").await.body.contains("No provider is configured"));
     assert_eq!(server.client().get("/sign-in/sso").await.location(), "/sign-in");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_under_a_private_certificate_is_trusted_with_it_alone() {
+    let (server, ada) = ready().await;
+    let dir = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["127.0.0.1".into()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    std::fs::write(dir.path().join("certificate.pem"), &certificate).unwrap();
+    std::fs::write(dir.path().join("key.pem"), key.serialize_pem()).unwrap();
+    let provider = Provider::start_with(&server, "ES256", Some(dir.path()));
+    assert!(provider.issuer.starts_with("https://"));
+    let other = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["127.0.0.1".into()]).unwrap();
+    let other = params.self_signed(&other).unwrap().pem();
+    for ca in ["", &other] {
+        let refused = ada.post("/admin/sso", &settings(&provider.issuer, &[("ca", ca)])).await;
+        assert!(refused.status == 422 && text(&refused).contains("is not trusted"), "{}", text(&refused));
+    }
+    let saved = ada.post("/admin/sso", &settings(&provider.issuer, &[("ca", &certificate)])).await;
+    assert_eq!(saved.status, 200, "{}", text(&saved));
+    let gone = server.client().get("/sign-in/sso").await;
+    assert!(gone.location().starts_with(&provider.issuer), "{}", text(&gone));
 }

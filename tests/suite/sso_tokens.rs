@@ -22,6 +22,8 @@ struct Told {
     nonce: String,
     change: Change,
     forge: Forge,
+    /// Who the user info endpoint says it is.
+    informs_of: &'static str,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -61,10 +63,14 @@ async fn answer(own: web::Data<Own>, request: HttpRequest) -> HttpResponse {
             "authorization_endpoint": format!("{issuer}/auth"),
             "token_endpoint": format!("{issuer}/token"),
             "jwks_uri": format!("{issuer}/keys"),
+            "userinfo_endpoint": format!("{issuer}/me"),
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["ES256", "HS256", "none"],
         }),
+        "/me" => {
+            json!({"sub": told.informs_of, "email": format!("{}@halden.example", told.informs_of), "email_verified": true})
+        }
         "/keys" => {
             let point = own.key.public_key().as_ref();
             json!({"keys": [{"kty": "EC", "crv": "P-256", "use": "sig", "kid": "k", "x": b64(&point[1..33]), "y": b64(&point[33..])}]})
@@ -125,7 +131,13 @@ async fn a_token_of_another_client_issuer_nonce_time_or_key_signs_nobody_in() {
     let (server, ada) = ready().await;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let issuer = format!("http://{}", listener.local_addr().unwrap());
-    let told = Told { issuer: issuer.clone(), nonce: String::new(), change: |_, _| {}, forge: Forge::No };
+    let told = Told {
+        issuer: issuer.clone(),
+        nonce: String::new(),
+        change: |_, _| {},
+        forge: Forge::No,
+        informs_of: "grace",
+    };
     let own = Own { told: Arc::new(Mutex::new(told)), key: key(), other: key() };
     let shared = own.clone();
     let running = HttpServer::new(move || {
@@ -176,5 +188,12 @@ async fn a_token_of_another_client_issuer_nonce_time_or_key_signs_nobody_in() {
         tried(&server, &own, |_, c| (c["sub"], c["email_verified"]) = ("x".into(), "true".into()), Forge::No)
             .await;
     assert!(status == 401 || status == 403, "a text is no yes: {status} {body}");
+    // What the user info endpoint says counts only for the person of the token.
+    let small: Change = |_, c| drop(c.as_object_mut().unwrap().remove("email"));
+    let (status, body) = tried(&server, &own, small, Forge::No).await;
+    assert_eq!(status, 303, "{body}");
+    own.told.lock().unwrap().informs_of = "ada";
+    let (status, body) = tried(&server, &own, small, Forge::No).await;
+    assert!(status == 401 && body.contains("user info"), "{status} {body}");
     handle.stop(false).await;
 }

@@ -35,6 +35,7 @@ fn letters(x: &str) -> Vec<Letter> {
         Letter::CriticalFinding {
             workspace: workspace(),
             org: s("Production"),
+            count: 7,
             findings: vec![
                 (s("Flow updates records inside a loop"), s("Opportunity: Renewal Sync")),
                 (s("Class runs without sharing"), s("ContractService")),

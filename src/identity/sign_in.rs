@@ -1,0 +1,205 @@
+//! Signing in, in one step or two: whoever proved an account goes through [`Control::begin_sign_in`].
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::accounts::{ACCOUNTS, AccountState, Email};
+use super::control::{Control, ControlTx, Note};
+use super::second_factor::{Accepted, factors};
+use super::sessions::{Origin, SESSIONS, Session};
+use super::settings::SETTINGS;
+use super::{IdentityError, SessionToken, password};
+use crate::ids::AccountId;
+use crate::seal::Secret;
+use crate::store::audit::{Action, Actor};
+use crate::store::{Read, StoreError, Table};
+
+/// How long a sign-in waits for its second step.
+pub(super) const WAITING: SignedDuration = SignedDuration::from_mins(5);
+/// Wrong codes after which the first step has to be done again.
+const WRONG: u8 = 5;
+
+/// Kinds of browser that an account signed in with, as a keyed hash.
+const DEVICES: Table<(AccountId, [u8; 32]), Timestamp> = Table::new("devices", 1);
+/// Most of them that are remembered.
+const MOST_DEVICES: usize = 100;
+
+/// How somebody proved to be an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proved {
+    /// With the user verified by the device: two factors in one.
+    Passkey,
+    Password,
+    /// By the provider; `true` when it says that a second factor was used, or the operator says so of it.
+    SingleSignOn {
+        second_factor: bool,
+    },
+}
+
+/// Where a sign-in stands.
+pub enum SignInStep {
+    Done(SessionToken),
+    /// The cookie of a sign-in that waits for its second step; it is no session for anything else.
+    SecondFactor(SessionToken),
+}
+
+/// What became of a code.
+pub enum CodeAnswer {
+    /// Too many wrong ones, too late, or never begun: back to the first step.
+    Ended,
+    Right {
+        token: SessionToken,
+        account: AccountId,
+        accepted: Accepted,
+    },
+    Wrong,
+}
+
+impl Control {
+    /// Checks the pair and begins a sign-in. One argon2 verification on every path; call it on a blocking thread.
+    pub fn sign_in(&self, email: &str, secret: &Secret, from: Origin) -> Result<SignInStep, IdentityError> {
+        let known = match email.parse::<Email>() {
+            Ok(email) => self.account_by_address(&email)?,
+            Err(_) => None,
+        };
+        let stored = known.as_ref().and_then(|(_, account)| account.password.as_deref());
+        let right = password::verify(secret, stored);
+        match known {
+            Some((id, account))
+                if right && account.state == AccountState::Active && self.may_skip_sso(id)? =>
+            {
+                if account.password.as_deref().is_some_and(password::is_outgrown) {
+                    self.rehash(id, secret)?;
+                }
+                self.begin_sign_in(id, from, Proved::Password)
+            }
+            _ => Err(IdentityError::WrongCredentials),
+        }
+    }
+
+    /// Hashes a right password again under the parameters of now.
+    fn rehash(&self, account: AccountId, secret: &Secret) -> Result<(), IdentityError> {
+        let hash = password::hash(secret)?;
+        self.touch(|tx| match tx.get(&ACCOUNTS, &account)? {
+            Some(mut row) => {
+                row.password = Some(hash);
+                Ok(tx.put(&ACCOUNTS, &account, &row)?)
+            }
+            None => Ok(()),
+        })
+    }
+
+    /// Lets an account in that proved itself, or has it wait for its second step: the code of an app that is on, or
+    /// a passkey where the instance asks for a second factor.
+    pub fn begin_sign_in(
+        &self,
+        account: AccountId,
+        from: Origin,
+        proved: Proved,
+    ) -> Result<SignInStep, IdentityError> {
+        let read = self.read()?;
+        let person = read.get(&ACCOUNTS, &account)?.filter(|p| p.state == AccountState::Active);
+        let person = person.ok_or(IdentityError::WrongCredentials)?;
+        let one_step = matches!(proved, Proved::Passkey | Proved::SingleSignOn { second_factor: true });
+        let has = factors(&read, account)?;
+        let wanted = read.get(&SETTINGS, &0)?.unwrap_or_default().wants_second_factor(person.operator);
+        if one_step || !(has.totp || wanted && has.passkeys > 0) {
+            return self.start_session(account, from).map(SignInStep::Done);
+        }
+        let note =
+            Note::new(Actor::Account { id: account }, Action::SessionWaiting, account).asked_by(from.request);
+        let token = self.change_now(note, |tx| self.open_session(tx, account, &from, true))?;
+        Ok(SignInStep::SecondFactor(token))
+    }
+
+    /// The account whose sign-in waits behind this cookie.
+    pub fn waiting(&self, token: &SessionToken) -> Result<AccountId, IdentityError> {
+        let found = self.read()?.get(&SESSIONS, &self.session_key(token))?;
+        self.still_waiting(found).map(|session| session.account).ok_or(IdentityError::NotSignedIn)
+    }
+
+    fn still_waiting(&self, session: Option<Session>) -> Option<Session> {
+        let now = self.clock().now();
+        session.filter(|s| s.waiting && s.wrong < WRONG && now.duration_since(s.created) <= WAITING)
+    }
+
+    /// Takes the code of a second step. The fifth wrong one ends the sign-in.
+    pub fn complete_with_code(
+        &self,
+        token: &SessionToken,
+        typed: &str,
+        from: &Origin,
+    ) -> Result<CodeAnswer, IdentityError> {
+        let key = self.session_key(token);
+        self.write(|tx| {
+            let Some(mut session) = self.still_waiting(tx.get(&SESSIONS, &key)?) else {
+                return Ok(CodeAnswer::Ended);
+            };
+            let account = session.account;
+            if let Some(accepted) = self.accept_code(tx, account, typed)? {
+                let token = self.admit(tx, &session, &key, from)?;
+                return Ok(CodeAnswer::Right { token, account, accepted });
+            }
+            session.wrong += 1;
+            let ended = session.wrong >= WRONG;
+            if ended {
+                self.remove_session(tx, account, session.id, &key)?;
+            } else {
+                tx.put(&SESSIONS, &key, &session)?;
+            }
+            let note = Note::new(Actor::Visitor, Action::SecondFactorRefused, account).asked_by(from.request);
+            self.note(tx, note)?;
+            Ok(if ended { CodeAnswer::Ended } else { CodeAnswer::Wrong })
+        })
+    }
+
+    /// Ends the waiting of a sign-in whose second step was proved otherwise (a passkey).
+    pub fn complete_second_factor(
+        &self,
+        token: &SessionToken,
+        from: &Origin,
+    ) -> Result<SessionToken, IdentityError> {
+        let key = self.session_key(token);
+        self.write(|tx| {
+            let found = tx.get(&SESSIONS, &key)?;
+            let session = self.still_waiting(found).ok_or(IdentityError::NotSignedIn)?;
+            Ok(self.admit(tx, &session, &key, from)?)
+        })
+    }
+
+    /// Notes inside a change that an account signed in with this kind of browser ("Firefox on Linux"); answers whether
+    /// it is a new one, though not the account's first.
+    pub fn note_device(
+        &self,
+        tx: &mut ControlTx,
+        account: AccountId,
+        kind: &str,
+    ) -> Result<bool, StoreError> {
+        let key = (account, self.lookups().lookup(format!("device {account} {kind}").as_bytes()));
+        let known = tx.has(&DEVICES, &key)?;
+        let others = tx.scan(&DEVICES).under(&account).limit(MOST_DEVICES).count()?;
+        if known || others < MOST_DEVICES {
+            tx.put(&DEVICES, &key, &self.clock().now())?;
+        }
+        Ok(!known && others > 0)
+    }
+
+    /// Forgets the devices of an account that goes.
+    pub fn forget_devices(&self, tx: &mut ControlTx, account: AccountId) -> Result<(), StoreError> {
+        tx.remove_under(&DEVICES, &account).map(|_| ())
+    }
+
+    /// A full session under a new cookie, in place of the waiting one.
+    fn admit(
+        &self,
+        tx: &mut ControlTx,
+        waiting: &Session,
+        key: &[u8; 32],
+        from: &Origin,
+    ) -> Result<SessionToken, StoreError> {
+        self.remove_session(tx, waiting.account, waiting.id, key)?;
+        let token = self.open_session(tx, waiting.account, from, false)?;
+        let actor = Actor::Account { id: waiting.account };
+        self.note(tx, Note::new(actor, Action::SessionStarted, waiting.account).asked_by(from.request))?;
+        Ok(token)
+    }
+}
