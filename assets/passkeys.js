@@ -55,6 +55,11 @@ async function post(url, fields) {
     body: new URLSearchParams(fields),
   });
   const body = await answer.json().catch(() => ({}));
+  if (body.confirm) {
+    // The person proves once more who they are, and comes back to this page.
+    location.assign(body.confirm);
+    return new Promise(() => {});
+  }
   if (!answer.ok) throw new Told(body.errors?.[0]?.message ?? body.detail ?? 'Something broke here. Try again.');
   return body;
 }

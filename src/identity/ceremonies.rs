@@ -22,19 +22,20 @@ use super::control::Control;
 use super::passkeys::{KeptPasskey, NewPasskey, PasskeyError};
 use crate::clock::{Clock, Random};
 use crate::ids::{AccountId, PasskeyId, SessionId};
+use crate::seal::hex;
 
 /// How long an answer may take.
 const LASTS: SignedDuration = SignedDuration::from_mins(5);
-/// Open ceremonies kept of people with a session, and as many of strangers: a flood of strangers pushes out
+/// Open ceremonies kept of people who proved something, and as many of strangers: a flood of strangers pushes out
 /// only strangers.
 const KEPT: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 /// Who began a ceremony and may finish it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asker {
-    /// Somebody with this invitation (its id), who has no account yet.
-    Invited(String),
-    /// A session, or one that waits for its second factor.
+    /// Whoever holds this secret, as a keyed hash: an invitation, or a sign-in that waits for its second step.
+    Holder(String),
+    /// A signed-in session.
     Session(SessionId),
     /// Nobody yet: holds the random ceremony id and nothing else.
     Stranger,
@@ -68,6 +69,13 @@ struct Open {
 enum Step {
     Add { handle: Uuid, state: PasskeyRegistration },
     Prove(DiscoverableAuthentication),
+}
+
+impl Asker {
+    /// Whoever holds a secret, which is kept here as a keyed hash.
+    pub fn holder(control: &Control, of: &str, secret: &str) -> Self {
+        Self::Holder(hex(&control.lookups().lookup(format!("{of} {secret}").as_bytes())))
+    }
 }
 
 impl Ceremonies {
@@ -174,8 +182,8 @@ impl Ceremonies {
 
     fn open(&self, asker: &Asker) -> &Mutex<LruCache<String, Open>> {
         match asker {
-            Asker::Session(_) => &self.members,
-            Asker::Invited(_) | Asker::Stranger => &self.strangers,
+            Asker::Holder(_) | Asker::Session(_) => &self.members,
+            Asker::Stranger => &self.strangers,
         }
     }
 
@@ -247,7 +255,7 @@ mod tests {
         let mine = Asker::Session(SessionId::new(&clock, &Random::seeded(1)));
         let theirs = Asker::Session(SessionId::new(&clock, &Random::seeded(2)));
         let begun = open.begin_proving(mine.clone(), &[]).unwrap();
-        for other in [&theirs, &Asker::Stranger, &Asker::Invited("x".into())] {
+        for other in [&theirs, &Asker::Stranger, &Asker::Holder("x".into())] {
             assert!(matches!(open.take(other, &begun.ceremony), Err(PasskeyError::Ended)));
         }
         assert!(open.take(&mine, &begun.ceremony).is_ok());

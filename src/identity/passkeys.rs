@@ -9,6 +9,7 @@ use webauthn_rs::prelude::{AuthenticationResult, Passkey, Uuid};
 
 use super::accounts::{ACCOUNTS, display_name};
 use super::control::{Control, ControlTx, Note};
+use super::second_factor::factors;
 use super::settings::SETTINGS;
 use super::sso::ACCOUNT_LINKS;
 use crate::ids::{AccountId, PasskeyId};
@@ -54,7 +55,7 @@ pub enum PasskeyError {
     #[error("{0}")]
     Invalid(String),
     #[error(
-        "Your workspace asks for a second factor and this is your last one. Add another passkey or an authenticator app \
+        "This server asks for a second factor and this is your last one. Add another passkey or an authenticator app \
          first, then remove this one."
     )]
     LastFactor,
@@ -156,7 +157,8 @@ impl Control {
             if person.password.is_none() && tx.scan(&ACCOUNT_LINKS).under(&account).limit(1).count()? == 0 {
                 return Err(PasskeyError::OnlyWayIn);
             }
-            if tx.get(&SETTINGS, &0)?.unwrap_or_default().wants_second_factor(person.operator) {
+            let wanted = tx.get(&SETTINGS, &0)?.unwrap_or_default().wants_second_factor(person.operator);
+            if wanted && !factors(tx, account)?.any() {
                 return Err(PasskeyError::LastFactor);
             }
         }

@@ -30,17 +30,24 @@ struct CodePage {
     clock: String,
     next: String,
     version: &'static str,
+    /// The account has an app whose codes are asked for.
+    totp: bool,
+    /// It has passkeys, which work at this address.
+    passkeys: bool,
 }
 
 fn page_of(web: &Web, account: AccountId, next: &str, errors: Vec<FieldError>) -> Result<CodePage, Problem> {
     let person = web.control.account(account)?.ok_or(Problem::SignIn)?;
+    let factors = web.control.second_factors(account)?;
     Ok(CodePage {
-        shell: Blank::new(web, "Enter your code"),
+        shell: Blank::new(web, "Second step"),
         errors,
         email: person.email.to_string(),
         clock: web.clock.now().strftime("%H:%M:%S UTC").to_string(),
         next: safe_next(next),
         version: page::VERSION,
+        totp: factors.totp,
+        passkeys: factors.passkeys > 0 && web.ceremonies.available(),
     })
 }
 

@@ -27,11 +27,15 @@ struct ConfirmPage {
     next: String,
     /// The account has a password; without one only a passkey or single sign-on proves it.
     password: bool,
+    /// It has passkeys, which work at this address.
+    passkeys: bool,
 }
 
 fn page_of(web: &Web, me: &Me, next: &str, errors: Vec<FieldError>) -> Result<ConfirmPage, Problem> {
     let shell = Shell::account(web, me, "Confirm that it is you")?;
-    Ok(ConfirmPage { shell, errors, next: safe_next(next), password: me.person().password.is_some() })
+    let has = web.control.second_factors(me.account())?.passkeys > 0;
+    let (password, passkeys) = (me.person().password.is_some(), has && web.ceremonies.available());
+    Ok(ConfirmPage { shell, errors, next: safe_next(next), password, passkeys })
 }
 
 async fn show(web: web::Data<Web>, me: Me, query: web::Query<Next>) -> Result<HttpResponse, Problem> {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::device::system;
 use super::join::{accept, arrived, offer};
 use super::passkeys::{Finish, go_on};
-use super::sign_in::with_cookie;
+use super::sign_in::{note_device, with_cookie};
 use crate::identity::accounts::{NewAccount, display_name};
 use crate::identity::ceremonies::Asker;
 use crate::identity::control::Note;
@@ -24,7 +24,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 
 /// The ceremonies of a link belong to whoever holds it.
 fn asker(control: &Control, token: &str) -> Asker {
-    Asker::Invited(crate::seal::hex(&control.lookups().lookup(format!("passkey of {token}").as_bytes())))
+    Asker::holder(control, "passkey of invitation", token)
 }
 
 /// What the link offers to somebody who has no account yet.
@@ -91,6 +91,8 @@ async fn finish(
         .await?;
     let slug = arrived(&web, workspace)?;
     let state = web.clone();
-    let session = web::block(move || state.control.start_session(account, visitor.origin)).await??;
+    let from = visitor.origin.clone();
+    let session = web::block(move || state.control.start_session(account, from)).await??;
+    note_device(&web, &session, visitor.origin).await?;
     Ok(with_cookie(go_on(&format!("/w/{slug}/")), &web, &session))
 }

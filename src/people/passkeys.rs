@@ -1,4 +1,4 @@
-//! Passkeys of an account: the list, adding, renaming and removing. `passkey_sign_in` proves them. The account is told of
+//! Passkeys of an account: their section of the security page, adding, renaming and removing. `passkey_sign_in` proves them. The account is told of
 //! each one that comes or goes, in the same commit.
 
 use actix_web::http::StatusCode;
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::device::system;
-use super::security::tell;
+use super::security::{HERE, tell};
 use crate::identity::ceremonies::Asker;
 use crate::identity::control::Note;
 use crate::identity::passkeys::{KeptPasskey, PasskeyError};
@@ -21,20 +21,16 @@ use crate::store::audit::Action;
 use crate::web::access::origin;
 use crate::web::page::{render_with, see_other};
 use crate::web::problem::FieldError;
-use crate::web::{Crumb, Me, PostForm, Problem, Shell, Web, page};
+use crate::web::{Confirmed, Crumb, Me, PostForm, Problem, Shell, Web, page};
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
-        .route("/account/passkeys", web::get().to(list))
         .route("/account/passkeys/begin", web::post().to(begin))
         .route("/account/passkeys/finish", web::post().to(finish))
         .route("/account/passkeys/{passkey}", web::get().to(show))
         .route("/account/passkeys/{passkey}/rename", web::post().to(rename))
         .route("/account/passkeys/{passkey}/remove", web::post().to(remove));
 }
-
-/// Where the list is.
-const HERE: &str = "/account/passkeys";
 
 /// One passkey as listed.
 pub struct Row {
@@ -70,18 +66,6 @@ fn day(at: Timestamp) -> String {
     at.strftime("%-d %b %Y").to_string()
 }
 
-#[derive(Template)]
-#[template(path = "people/passkeys_page.html")]
-struct ListPage {
-    shell: Shell,
-    passkeys: Section,
-}
-
-async fn list(web: web::Data<Web>, me: Me) -> Result<HttpResponse, Problem> {
-    let passkeys = Section::of(&web, &me)?;
-    page::render(&ListPage { shell: Shell::account(&web, &me, "Passkeys")?, passkeys })
-}
-
 /// The session that a ceremony is bound to.
 pub(super) fn asker(me: &SignedIn) -> Result<Asker, Problem> {
     match me.via() {
@@ -94,7 +78,7 @@ pub(super) fn asker(me: &SignedIn) -> Result<Asker, Problem> {
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-async fn begin(web: web::Data<Web>, me: Me, _: PostForm<Nothing>) -> Result<HttpResponse, Problem> {
+async fn begin(web: web::Data<Web>, me: Confirmed, _: PostForm<Nothing>) -> Result<HttpResponse, Problem> {
     let (person, known) = (me.person(), web.control.passkeys_of(me.account())?);
     if known.len() >= crate::identity::passkeys::MOST {
         return Err(PasskeyError::TooMany.into());
@@ -130,7 +114,7 @@ pub(super) fn go_on(to: &str) -> HttpResponse {
 async fn finish(
     web: web::Data<Web>,
     request: HttpRequest,
-    me: Me,
+    me: Confirmed,
     PostForm(form): PostForm<Finish>,
 ) -> Result<HttpResponse, Problem> {
     let new = web.ceremonies.finish_adding(&asker(&me)?, &form.ceremony, &form.credential()?)?;
@@ -143,7 +127,7 @@ async fn finish(
             Ok::<_, PasskeyError>(tell(tx, &control, account, FactorChange::PasskeyAdded)?)
         })
         .await?;
-    Ok(go_on(HERE))
+    Ok(go_on("/account/security?saved=passkey"))
 }
 
 #[derive(Template)]
@@ -160,7 +144,7 @@ fn one(web: &Web, me: &SignedIn, id: PasskeyId) -> Result<PasskeyPage, Problem> 
     let all = web.control.passkeys_of(me.account())?;
     let last = all.len() == 1;
     let (_, kept) = all.into_iter().find(|(known, _)| *known == id).ok_or(Problem::NotFound)?;
-    let shell = Shell::account(web, me, &kept.name)?.under(vec![Crumb::new("Passkeys", HERE)]);
+    let shell = Shell::account(web, me, &kept.name)?.under(vec![Crumb::new("Sign-in and security", HERE)]);
     Ok(PasskeyPage { shell, errors: Vec::new(), name: kept.name.clone(), passkey: row(id, &kept), last })
 }
 
@@ -192,7 +176,7 @@ async fn rename(
     let (state, by, account, name, id) =
         (web.clone(), me.actor(), me.account(), form.name.clone(), id.into_inner());
     match web::block(move || state.control.rename_passkey(by, account, id, &name)).await? {
-        Ok(true) => Ok(see_other(HERE)),
+        Ok(true) => Ok(see_other("/account/security?saved=renamed")),
         Ok(false) => Err(Problem::NotFound),
         Err(error) => not_done(PasskeyPage { name: form.name, ..one(&web, &me, id)? }, "name", error),
     }
@@ -200,7 +184,7 @@ async fn rename(
 
 async fn remove(
     web: web::Data<Web>,
-    me: Me,
+    me: Confirmed,
     id: web::Path<PasskeyId>,
     _: PostForm<Nothing>,
 ) -> Result<HttpResponse, Problem> {
@@ -217,7 +201,7 @@ async fn remove(
         })
         .await;
     match removed {
-        Ok(Some(_)) => Ok(see_other(HERE)),
+        Ok(Some(_)) => Ok(see_other("/account/security?saved=removed")),
         Ok(None) => Err(Problem::NotFound),
         Err(error) => not_done(one(&web, &me, id)?, "", error),
     }

@@ -84,6 +84,9 @@ fn view(web: &Web, me: &Me, saved: &str, errors: Vec<FieldError>) -> Result<Secu
     let said = [
         ("password", "Your password is changed. Every other session has ended."),
         ("off", "The authenticator app is off. Its recovery codes no longer work."),
+        ("passkey", "Your passkey is added. It signs you in from now on."),
+        ("renamed", "Your passkey has its new name."),
+        ("removed", "Your passkey is removed. It signs you in no more."),
         ("ended", "That session has ended."),
         ("others", "Every other session has ended."),
     ];

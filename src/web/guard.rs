@@ -175,6 +175,10 @@ fn draw(request: &HttpRequest, web: &Web, told: &Told, id: RequestId) -> HttpRes
         "detail": told.said.detail,
         "request_id": id,
     });
+    if let Some(next) = &told.confirm {
+        let to: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
+        body["confirm"] = serde_json::json!(format!("/account/confirm?next={to}"));
+    }
     if !told.said.errors.is_empty() {
         body["errors"] = serde_json::json!(told.said.errors);
     }

@@ -191,6 +191,8 @@ async fn a_keyboard_is_enough_to_sign_in_and_the_focus_is_seen() {
     browser.keys(TAB).await;
     assert_eq!(browser.run("return document.activeElement.className").await, "skip");
     browser.keys(TAB).await;
+    assert_eq!(browser.run("return document.activeElement.innerText").await, "Use a passkey");
+    browser.keys(TAB).await;
     browser.keys("ada@halden.example").await;
     browser.keys(TAB).await;
     browser.keys(PASSWORD).await;

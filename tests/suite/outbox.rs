@@ -72,7 +72,7 @@ async fn a_mail_commits_with_its_cause_and_what_it_said_is_forgotten_once_it_was
     // A job that runs again after a kill puts its mail once.
     let (id, letter) = (
         MailId::new(control.clock(), control.random()),
-        Letter::AccountDeleted { at: control.clock().now() },
+        Letter::PasswordChanged { at: control.clock().now() },
     );
     let (account, ours) = (control.members_of(workspace(&server)).unwrap()[0].0, workspace(&server));
     for _ in 0..2 {

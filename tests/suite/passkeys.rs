@@ -2,6 +2,7 @@
 //! right challenge, from the one who was asked, counts.
 
 use jiff::SignedDuration;
+use reqwest::header::{ACCEPT, HeaderValue};
 use serde_json::Value;
 use vynos::identity::accounts::{ACCOUNTS, AccountState};
 use vynos::identity::control::Note;
@@ -12,12 +13,15 @@ use vynos::store::Read as _;
 use vynos::store::audit::{AUDIT, Action, Actor};
 
 use crate::access::signed_in;
-use crate::harness::{Answer, Client, Server};
+use crate::harness::{Answer, Client, PASSWORD, Server};
 use crate::members::{invited, joined};
 use crate::soft_key::{PRESENT, SoftKey, VERIFIED};
 
 const ADD: &str = "/account/passkeys";
+const PAGE: &str = "/account/security";
 const SIGN_IN: &str = "/sign-in/passkey";
+const STEP: &str = "/sign-in/code/passkey";
+const CONFIRM: &str = "/account/confirm/passkey";
 
 pub async fn begin(client: &Client, path: &str) -> Value {
     let begun = client.post(&format!("{path}/begin"), &[]).await;
@@ -77,7 +81,7 @@ async fn a_passkey_signs_in_alone_and_each_answer_counts_once() {
     let answer = finish(&client, SIGN_IN, &begun, &proof).await;
     assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"next":"/"}"#));
     assert_eq!(client.get("/account/profile").await.status, 200);
-    assert!(client.get(ADD).await.body.contains("used 23 Nov 2026"));
+    assert!(client.get(PAGE).await.body.contains("used 23 Nov 2026"));
     // The same answer to the same ceremony, and to another.
     let other = server.client();
     assert_eq!(finish(&other, SIGN_IN, &begun, &proof).await.status, 422);
@@ -191,7 +195,7 @@ async fn a_ceremony_is_finished_only_by_the_session_that_began_it() {
     assert_eq!(stolen.status, 422);
     assert!(stolen.body.contains("start again"), "{}", stolen.body);
     assert_eq!(finish(&ada, ADD, &begun, &made).await.status, 200);
-    assert!(max.get(ADD).await.body.contains("No passkeys yet"));
+    assert!(max.get(PAGE).await.body.contains("No passkeys yet"));
     // What was begun to add proves nothing, and the other way round.
     let proving = begin(&max, SIGN_IN).await;
     assert_eq!(finish(&max, ADD, &proving, &key.made(&begun)).await.status, 422);
@@ -230,7 +234,7 @@ async fn an_account_has_twenty_passkeys_and_removes_only_its_own() {
     }
     let full = ada.post(&format!("{ADD}/begin"), &[]).await;
     assert!(full.body.contains("at most 20 passkeys"), "{}", full.body);
-    assert!(ada.get(ADD).await.body.contains("the most for one account"));
+    assert!(ada.get(PAGE).await.body.contains("the most for one account"));
     joined(&server, "max", Role::Member);
     let max = signed_in(&server, "max").await;
     let id = server.app().web.control.passkeys_of(self::ada(&server)).unwrap()[0].0;
@@ -243,7 +247,7 @@ async fn an_account_has_twenty_passkeys_and_removes_only_its_own() {
     assert_eq!(max.post(&format!("{ADD}/{id}/remove"), &[]).await.status, 404);
     assert_eq!(ada.post(&format!("{ADD}/{id}/rename"), &[("name", "  ")]).await.status, 422);
     assert_eq!(ada.post(&format!("{ADD}/{id}/rename"), &[("name", "Key ring")]).await.status, 303);
-    assert!(ada.get(ADD).await.body.contains("Key ring"));
+    assert!(ada.get(PAGE).await.body.contains("Key ring"));
     assert_eq!(ada.post(&format!("{ADD}/{id}/remove"), &[]).await.status, 303);
     assert_eq!(audited(&server, Action::PasskeyRemoved), 1);
     let mut gone = SoftKey::new(&ada.base, 0);
@@ -272,12 +276,96 @@ async fn an_invited_person_joins_with_a_passkey_and_keeps_the_only_way_in() {
     let late = server.client();
     assert_eq!(late.post(&format!("{mine}/finish"), &fields).await.status, 404);
     assert_eq!(prove(&server, &mut key).await.1.status, 200);
-    let page = max.get(ADD).await;
-    let path = page.between("class=\"btn sm\" href=\"", "\"").unwrap();
+    let page = max.get(PAGE).await;
+    let path = page
+        .between("class=\"btn sm\" href=\"/account/passkeys", "\"")
+        .map(|rest| format!("{ADD}{rest}"))
+        .unwrap();
     let kept = max.post(&format!("{path}/remove"), &[]).await;
     assert_eq!(kept.status, 422);
     assert!(kept.body.contains("only way you can sign in"), "{}", kept.body);
     assert_eq!(prove(&server, &mut key).await.1.status, 200);
+}
+
+/// From now on everybody needs a second factor.
+pub fn ask_for_two(server: &Server) {
+    let everybody = |settings: &mut vynos::identity::Settings| {
+        settings.require_second_factor = vynos::identity::settings::Required::Everyone;
+    };
+    server.app().web.control.change_settings(Actor::Operator, everybody).unwrap();
+    server.app().web.refresh_settings().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_password_only_a_passkey_of_that_account_goes_on() {
+    let (server, ada) = Server::ready().await;
+    let mut key = add(&ada, 1).await;
+    joined(&server, "max", Role::Member);
+    let mut maxs = add(&signed_in(&server, "max").await, 2).await;
+    ask_for_two(&server);
+    let password = async || {
+        let client = server.client();
+        let answer = client.sign_in("ada@halden.example", PASSWORD).await;
+        assert_eq!((answer.status, answer.location()), (303, "/sign-in/code?next=%2F"));
+        client
+    };
+    let (client, other) = (password().await, password().await);
+    assert_eq!(client.get("/account/profile").await.location(), "/sign-in?next=%2Faccount%2Fprofile");
+    assert!(client.get("/sign-in/code").await.body.contains("Use your passkey"));
+    // Without the password there is nothing to begin.
+    let begun = server.client().post(&format!("{STEP}/begin"), &[]).await;
+    assert_eq!(begun.status, 422, "{}", begun.body);
+    // Max's passkey, and the ceremony of another waiting sign-in.
+    let begun = begin(&client, STEP).await;
+    assert_eq!(begun["options"]["publicKey"]["allowCredentials"].as_array().unwrap().len(), 1);
+    assert_eq!(finish(&client, STEP, &begun, &maxs.proof(&begun)).await.status, 422);
+    let begun = begin(&client, STEP).await;
+    let proof = key.proof(&begun);
+    let stolen = finish(&other, STEP, &begun, &proof).await;
+    assert!(stolen.body.contains("start again"), "{}", stolen.body);
+    assert_eq!(finish(&client, SIGN_IN, &begun, &proof).await.status, 422);
+    let before = client.cookies();
+    let done = finish(&client, STEP, &begun, &proof).await;
+    assert_eq!((done.status, done.body.as_str()), (200, r#"{"next":"/"}"#));
+    assert_ne!(client.cookies(), before, "the session has a cookie of its own");
+    assert_eq!(client.get("/account/profile").await.status, 200);
+    assert_eq!(finish(&client, STEP, &begun, &proof).await.status, 422);
+    // The other one waited too long.
+    let begun = begin(&other, STEP).await;
+    server.clock.advance(SignedDuration::from_mins(6));
+    assert_eq!(finish(&other, STEP, &begun, &key.proof(&begun)).await.status, 422);
+    assert_eq!(other.get("/account/profile").await.status, 303);
+    // The passkey alone is both.
+    assert_eq!(prove(&server, &mut key).await.1.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dangerous_acts_ask_again_and_the_own_passkey_answers() {
+    let (server, ada) = Server::ready().await;
+    let mut key = add(&ada, 1).await;
+    joined(&server, "max", Role::Member);
+    let mut maxs = add(&signed_in(&server, "max").await, 2).await;
+    let id = server.app().web.control.passkeys_of(self::ada(&server)).unwrap()[0].0;
+    server.clock.advance(SignedDuration::from_mins(16));
+    for path in [format!("{ADD}/{id}/remove"), format!("{ADD}/begin")] {
+        let asked = ada.post(&path, &[]).await;
+        assert_eq!((asked.status, asked.location()), (303, "/account/confirm?next=%2F"), "{path}");
+    }
+    let json = [(ACCEPT, HeaderValue::from_static("application/json"))].into_iter().collect();
+    let script = ada.request("POST", &format!("{ADD}/begin")).headers(json);
+    let script = script.header("referer", format!("{}{PAGE}", ada.base));
+    let csrf = ada.get(PAGE).await.between("name=\"csrf\" value=\"", "\"").unwrap();
+    let told: Value = serde_json::from_str(&ada.send(script.form(&[("csrf", csrf)])).await.body).unwrap();
+    assert_eq!(told["confirm"], "/account/confirm?next=%2Faccount%2Fsecurity");
+    assert!(ada.get("/account/confirm").await.body.contains("data-url=\"/account/confirm/passkey\""));
+    let begun = begin(&ada, CONFIRM).await;
+    assert_eq!(finish(&ada, CONFIRM, &begun, &maxs.proof(&begun)).await.status, 422);
+    let before = ada.cookies();
+    let begun = begin(&ada, CONFIRM).await;
+    assert_eq!(finish(&ada, CONFIRM, &begun, &key.proof(&begun)).await.status, 200);
+    assert_ne!(ada.cookies(), before);
+    assert_eq!(ada.post(&format!("{ADD}/{id}/remove"), &[]).await.status, 303);
+    assert!(ada.get(PAGE).await.body.contains("No passkeys yet"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,10 +373,7 @@ async fn the_last_second_factor_stays_while_the_policy_asks_for_one() {
     let (server, client) = Server::ready().await;
     add(&client, 1).await;
     let control = &server.app().web.control;
-    let everybody = |settings: &mut vynos::identity::Settings| {
-        settings.require_second_factor = vynos::identity::settings::Required::Everyone;
-    };
-    control.change_settings(Actor::Operator, everybody).unwrap();
+    ask_for_two(&server);
     let id = control.passkeys_of(ada(&server)).unwrap()[0].0;
     let kept = client.post(&format!("{ADD}/{id}/remove"), &[]).await;
     assert_eq!(kept.status, 422);
