@@ -115,7 +115,7 @@ impl Control {
         self.end_sessions(tx, id, None)?;
         self.end_resets(tx, &account.email)?;
         tx.remove(&ADDRESS_CHANGES, &id)?;
-        self.forget_tokens(tx, id)?;
+        Self::forget_tokens(tx, id)?;
         self.forget_totp(tx, id)?;
         self.forget_devices(tx, id)?;
         self.forget_passkeys(tx, id)?;

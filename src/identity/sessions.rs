@@ -191,7 +191,7 @@ impl Control {
         };
         let rows = tx.scan(&SESSIONS_OF).under(&account).rows()?;
         for ((_, id), key) in rows.iter().take((rows.len() + 1).saturating_sub(MOST)) {
-            self.remove_session(tx, account, *id, key)?;
+            Self::remove_session(tx, account, *id, key)?;
         }
         tx.put(&SESSIONS_OF, &(account, session.id), &key)?;
         tx.put(&SESSIONS, &key, &session)?;
@@ -208,7 +208,6 @@ impl Control {
     }
 
     pub(super) fn remove_session(
-        &self,
         tx: &mut ControlTx,
         account: AccountId,
         id: SessionId,
@@ -238,7 +237,7 @@ impl Control {
         id: SessionId,
     ) -> Result<bool, StoreError> {
         let Some(key) = tx.get(&SESSIONS_OF, &(account, id))? else { return Ok(false) };
-        self.remove_session(tx, account, id, &key)?;
+        Self::remove_session(tx, account, id, &key)?;
         Ok(true)
     }
 
@@ -252,7 +251,7 @@ impl Control {
         let mut ended = 0;
         for ((_, id), key) in tx.scan(&SESSIONS_OF).under(&account).rows()? {
             if Some(id) != except {
-                self.remove_session(tx, account, id, &key)?;
+                Self::remove_session(tx, account, id, &key)?;
                 ended += 1;
             }
         }
@@ -339,7 +338,7 @@ impl Control {
         let key = self.session_key(token);
         let Via::Session { id, .. } = who.via else { return Ok(()) };
         self.change_now(Note::new(who.actor(), Action::SessionEnded, who.account), |tx| {
-            self.remove_session(tx, who.account, id, &key)
+            Self::remove_session(tx, who.account, id, &key)
         })
     }
 }

@@ -145,7 +145,7 @@ impl Control {
             session.wrong += 1;
             let ended = session.wrong >= WRONG;
             if ended {
-                self.remove_session(tx, account, session.id, &key)?;
+                Self::remove_session(tx, account, session.id, &key)?;
             } else {
                 tx.put(&SESSIONS, &key, &session)?;
             }
@@ -199,7 +199,7 @@ impl Control {
         key: &[u8; 32],
         from: &Origin,
     ) -> Result<SessionToken, StoreError> {
-        self.remove_session(tx, waiting.account, waiting.id, key)?;
+        Self::remove_session(tx, waiting.account, waiting.id, key)?;
         let token = self.open_session(tx, waiting.account, from, false)?;
         let actor = Actor::Account { id: waiting.account };
         self.note(tx, Note::new(actor, Action::SessionStarted, waiting.account).asked_by(from.request))?;

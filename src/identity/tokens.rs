@@ -163,7 +163,7 @@ impl Control {
     }
 
     /// Forgets every token of an account that goes.
-    pub(super) fn forget_tokens(&self, tx: &mut ControlTx, account: AccountId) -> Result<(), StoreError> {
+    pub(super) fn forget_tokens(tx: &mut ControlTx, account: AccountId) -> Result<(), StoreError> {
         let mut hashes = Vec::new();
         tx.scan(&HASHES).each(|hash, key| {
             hashes.extend((key.0 == account).then_some(hash));

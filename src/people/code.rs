@@ -86,12 +86,11 @@ async fn check(
     let from = origin(&request, &web);
     // Counted besides the sign-in's own five, so that beginning anew gains nothing.
     let tries = format!("code {account} {}", from.address);
-    let checked = match web.throttle.check(&tries) {
-        Err(wait) => Err(wait),
-        Ok(()) => {
-            let (state, code, from) = (web.clone(), form.code.clone(), from.clone());
-            web::block(move || state.control.complete_with_code(&waits, &code, &from)).await?
-        }
+    let checked = if let Err(wait) = web.throttle.check(&tries) {
+        Err(wait)
+    } else {
+        let (state, code, from) = (web.clone(), form.code.clone(), from.clone());
+        web::block(move || state.control.complete_with_code(&waits, &code, &from)).await?
     };
     let (status, error) = match checked {
         Ok(CodeAnswer::Right { token, account, accepted }) => {

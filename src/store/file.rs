@@ -186,8 +186,11 @@ struct View {
     place: Arc<Place>,
     /// The tables that were read.
     tables: RwLock<Vec<(&'static str, Arc<RawTable>)>>,
-    kept: Mutex<HashMap<(TypeId, Vec<u8>), Arc<dyn Any + Send + Sync>>>,
+    kept: Mutex<HashMap<Question, Arc<dyn Any + Send + Sync>>>,
 }
+
+/// The type of an answer, and what it is about.
+type Question = (TypeId, Vec<u8>);
 
 /// Answers that a view keeps at once; then it begins anew.
 const KEPT: usize = 512;
