@@ -23,6 +23,11 @@ const DEVICES: Table<(AccountId, [u8; 32]), Timestamp> = Table::new("devices", 1
 /// Most of them that are remembered.
 const MOST_DEVICES: usize = 100;
 
+/// Networks that an account signed in from, as a keyed hash: whoever guesses elsewhere does not slow them down.
+const NETWORKS: Table<(AccountId, [u8; 32]), Timestamp> = Table::new("networks", 1);
+/// Most of them that are remembered; the one longest unused makes room.
+const MOST_NETWORKS: usize = 30;
+
 /// How somebody proved to be an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proved {
@@ -186,9 +191,39 @@ impl Control {
         Ok(!known && others > 0)
     }
 
-    /// Forgets the devices of an account that goes.
+    /// Forgets devices and networks of an account that goes.
     pub fn forget_devices(&self, tx: &mut ControlTx, account: AccountId) -> Result<(), StoreError> {
+        tx.remove_under(&NETWORKS, &account)?;
         tx.remove_under(&DEVICES, &account).map(|_| ())
+    }
+
+    /// Notes inside a change that an account signed in from there.
+    pub(super) fn note_network(
+        &self,
+        tx: &mut ControlTx,
+        account: AccountId,
+        from: &Origin,
+    ) -> Result<(), StoreError> {
+        let key = self.network_key(account, from);
+        let mut known = tx.scan(&NETWORKS).under(&account).rows()?;
+        if known.len() >= MOST_NETWORKS && known.iter().all(|(k, _)| *k != key) {
+            known.sort_by_key(|(_, used)| *used);
+            for (oldest, _) in known.iter().take(known.len() + 1 - MOST_NETWORKS) {
+                tx.remove(&NETWORKS, oldest)?;
+            }
+        }
+        tx.put(&NETWORKS, &key, &self.clock().now())
+    }
+
+    /// Whether the account with this address signed in from there before.
+    pub fn knows_network(&self, email: &str, from: &Origin) -> Result<bool, StoreError> {
+        let Ok(email) = email.parse::<Email>() else { return Ok(false) };
+        let Some((id, _)) = self.account_by_address(&email)? else { return Ok(false) };
+        self.read()?.has(&NETWORKS, &self.network_key(id, from))
+    }
+
+    fn network_key(&self, account: AccountId, from: &Origin) -> (AccountId, [u8; 32]) {
+        (account, self.lookups().lookup(format!("network {account} {}", from.network()).as_bytes()))
     }
 
     /// A full session under a new cookie, in place of the waiting one.
