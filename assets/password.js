@@ -1,7 +1,7 @@
 // Says beside a new password how hard it is to guess. The server estimates it; nothing is kept.
 for (const field of document.querySelectorAll('[data-strength]')) {
   const meter = document.createElement('meter');
-  Object.assign(meter, { className: 'strength', min: 0, max: 4, low: 2, high: 3, optimum: 4, value: 0, hidden: true });
+  Object.assign(meter, { className: 'meter mt8', min: 0, max: 4, low: 2, high: 3, optimum: 4, value: 0, hidden: true });
   meter.setAttribute('aria-hidden', 'true');
   const said = document.createElement('p');
   Object.assign(said, { id: `${field.id}-said`, className: 't13 muted' });

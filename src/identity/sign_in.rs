@@ -241,3 +241,92 @@ impl Control {
         Ok(token)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use argon2::PasswordHasher as _;
+
+    use super::*;
+    use crate::clock::{Clock, Random};
+    use crate::identity::password::tests::VERIFIED;
+    use crate::seal::DataKey;
+
+    const RIGHT: &str = "copper kettle morning";
+
+    fn control() -> (tempfile::TempDir, Control, AccountId) {
+        let dir = tempfile::tempdir().unwrap();
+        let (clock, random) = (Clock::manual(Timestamp::UNIX_EPOCH), Random::system());
+        let control = Control::create(&dir.path().join("control"), &DataKey::new(), clock, random).unwrap();
+        let ada = Control::prepare_account("ada@halden.example", "Ada", &Secret::new(RIGHT.into()), true);
+        let note = Note::new(Actor::Operator, Action::AccountChanged, "test");
+        let id = control.change_now(note, |tx| control.insert_account(tx, ada.unwrap())).unwrap();
+        (dir, control, id)
+    }
+
+    fn set(control: &Control, id: AccountId, change: impl FnOnce(&mut super::super::Account)) {
+        let mut row = control.account(id).unwrap().unwrap();
+        change(&mut row);
+        control.touch(|tx| tx.put(&ACCOUNTS, &id, &row)).unwrap();
+    }
+
+    // security-cases row 40
+    #[test]
+    fn every_sign_in_verifies_one_password_whoever_it_is_for() {
+        let (_dir, control, id) = control();
+        let verified = |email: &str, typed: &str| {
+            let before = VERIFIED.get();
+            let answer = control.sign_in(email, &Secret::new(typed.into()), Origin::default());
+            (VERIFIED.get() - before, answer.is_ok())
+        };
+        assert_eq!(verified("ada@halden.example", RIGHT), (1, true));
+        assert_eq!(verified("ada@halden.example", "not it at all"), (1, false));
+        assert_eq!(verified("nobody@halden.example", RIGHT), (1, false));
+        assert_eq!(verified("no address", RIGHT), (1, false));
+        set(&control, id, |row| row.state = AccountState::Suspended);
+        assert_eq!(verified("ada@halden.example", RIGHT), (1, false));
+        set(&control, id, |row| {
+            row.state = AccountState::Active;
+            row.password = None;
+        });
+        assert_eq!(verified("ada@halden.example", RIGHT), (1, false));
+    }
+
+    #[test]
+    fn a_password_kept_under_weaker_parameters_is_hashed_again_when_it_was_right() {
+        let (_dir, control, id) = control();
+        let params = argon2::Params::new(8 * 1024, 1, 1, None).unwrap();
+        let weak = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+        let weak = weak.hash_password(RIGHT.as_bytes()).unwrap().to_string();
+        set(&control, id, |row| row.password = Some(weak.clone()));
+        let kept = || control.account(id).unwrap().unwrap().password.unwrap();
+        let sign_in =
+            |typed: &str| control.sign_in("ada@halden.example", &Secret::new(typed.into()), Origin::default());
+        assert!(sign_in("not it at all").is_err());
+        assert_eq!(kept(), weak);
+        assert!(sign_in(RIGHT).is_ok());
+        assert!(!password::is_outgrown(&kept()));
+        assert!(sign_in(RIGHT).is_ok(), "the new hash is of the same password");
+    }
+
+    #[test]
+    fn networks_are_remembered_up_to_a_number_and_the_longest_unused_goes() {
+        let (_dir, control, id) = control();
+        let from = |n: usize| Origin { address: format!("198.51.100.{n}"), ..Origin::default() };
+        for n in 0..=MOST_NETWORKS {
+            control.clock().advance(SignedDuration::from_secs(1));
+            control.start_session(id, from(n)).unwrap();
+        }
+        let knows = |n| control.knows_network("Ada@Halden.example", &from(n)).unwrap();
+        assert!(!knows(0) && knows(1) && knows(MOST_NETWORKS));
+        assert!(!control.knows_network("nobody@halden.example", &from(1)).unwrap());
+    }
+
+    #[test]
+    fn the_addresses_of_one_subscriber_are_one_network() {
+        let network = |address: &str| Origin { address: address.into(), ..Origin::default() }.network();
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::9"));
+        assert_ne!(network("2001:db8:1:2::9"), network("2001:db8:1:3::9"));
+        assert_eq!(network("::ffff:198.51.100.7"), "198.51.100.7");
+        assert_ne!(network("198.51.100.7"), network("198.51.100.8"));
+    }
+}
