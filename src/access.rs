@@ -137,6 +137,7 @@ mod tests {
             created: Timestamp::UNIX_EPOCH,
             expires,
             revoked,
+            used: None,
         }
     }
 

@@ -1,7 +1,5 @@
 //! Passwords: argon2id, one verification on every path.
 
-use std::sync::OnceLock;
-
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 
@@ -31,18 +29,19 @@ pub fn hash(secret: &Secret) -> Result<String, IdentityError> {
 /// Whether `secret` is the password behind `stored`. Without a stored hash it does the same work and
 /// answers no, so that time tells nothing about which addresses exist.
 pub fn verify(secret: &Secret, stored: Option<&str>) -> bool {
-    static DUMMY: OnceLock<String> = OnceLock::new();
     let Ok(argon) = hasher() else { return false };
-    let known = stored.is_some();
-    let text = match stored {
-        Some(text) => text,
-        None => {
-            DUMMY.get_or_init(|| hash(&Secret::new("nobody has this password".into())).unwrap_or_default())
-        }
-    };
-    let right = PasswordHash::new(text)
+    #[cfg(test)]
+    tests::VERIFIED.with(|count| count.set(count.get() + 1));
+    let of_nobody = of_nobody();
+    let right = PasswordHash::new(stored.unwrap_or(&of_nobody))
         .is_ok_and(|parsed| argon.verify_password(secret.expose().as_bytes(), &parsed).is_ok());
-    right && known
+    right && stored.is_some()
+}
+
+/// A hash under the parameters of now that no known password has.
+fn of_nobody() -> String {
+    let (salt, hash) = ("bm9ib2R5cyBzYWx0IGhlcmU", "UW1SVUF2T1RjRHBhSm5nV2x4eUZLc0hZQmVNaXRrWHo");
+    format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p=1${salt}${hash}")
 }
 
 /// Whether a stored hash was made under weaker parameters than those of now.
@@ -106,8 +105,23 @@ pub fn guess(secret: &Secret, own_words: &[&str]) -> Guess {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    thread_local! {
+        /// Verifications of this thread: the work that every path must do once.
+        pub static VERIFIED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    }
+
+    #[test]
+    fn the_hash_of_nobody_costs_what_others_cost() {
+        let parsed = of_nobody();
+        let parsed = PasswordHash::new(&parsed).unwrap();
+        let known = hash(&Secret::new("correct horse battery".into())).unwrap();
+        let known = PasswordHash::new(&known).unwrap();
+        assert_eq!((&parsed.algorithm, &parsed.params), (&known.algorithm, &known.params));
+        assert_eq!(parsed.hash.unwrap().len(), known.hash.unwrap().len());
+    }
 
     #[test]
     fn the_right_password_verifies_and_others_do_not() {

@@ -1,5 +1,7 @@
 //! Signed-in browser sessions, and the one proof of who is asking.
 
+use std::net::IpAddr;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +12,7 @@ use super::IdentityError;
 use super::accounts::{ACCOUNTS, Account, AccountState};
 use super::control::{Control, ControlTx, Note};
 use super::settings::SETTINGS;
-use super::tokens::Scope;
+use super::tokens::{ApiToken, Scope};
 use crate::ids::{AccountId, ApiTokenId, RequestId, SessionId, WorkspaceId};
 use crate::seal::Secret;
 use crate::store::audit::{Action, Actor};
@@ -74,7 +76,7 @@ pub struct SignedIn {
 #[derive(Clone, Debug)]
 pub enum Via {
     Session { id: SessionId, csrf: String, seen: Timestamp, confirmed: Option<Timestamp> },
-    Token { id: ApiTokenId, workspace: WorkspaceId, scopes: Vec<Scope> },
+    Token { id: ApiTokenId, workspace: WorkspaceId, scopes: Vec<Scope>, used: Option<Timestamp> },
 }
 
 impl SignedIn {
@@ -83,9 +85,10 @@ impl SignedIn {
         person: Account,
         id: ApiTokenId,
         workspace: WorkspaceId,
-        scopes: Vec<Scope>,
+        token: ApiToken,
     ) -> Self {
-        Self { account, person, via: Via::Token { id, workspace, scopes } }
+        let ApiToken { scopes, used, .. } = token;
+        Self { account, person, via: Via::Token { id, workspace, scopes, used } }
     }
 
     pub fn account(&self) -> AccountId {
@@ -160,6 +163,20 @@ pub struct Origin {
     pub request: Option<RequestId>,
 }
 
+impl Origin {
+    /// What guesses are counted under: the address, or the /64 that one subscriber of IPv6 has whole.
+    pub fn network(&self) -> String {
+        match self.address.parse::<IpAddr>().map(|address| address.to_canonical()) {
+            Ok(IpAddr::V6(address)) => {
+                let [a, b, c, d, ..] = address.segments();
+                format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+            }
+            Ok(IpAddr::V4(address)) => address.to_string(),
+            Err(_) => self.address.clone(),
+        }
+    }
+}
+
 impl Control {
     /// Starts a session for an account that proved itself in full (first account, demo link, passkey).
     pub fn start_session(&self, account: AccountId, from: Origin) -> Result<SessionToken, IdentityError> {
@@ -195,6 +212,9 @@ impl Control {
         }
         tx.put(&SESSIONS_OF, &(account, session.id), &key)?;
         tx.put(&SESSIONS, &key, &session)?;
+        if !waiting {
+            self.note_network(tx, account, from)?;
+        }
         Ok(token)
     }
 
@@ -319,9 +339,13 @@ impl Control {
         Ok(Some(Known { session, person, csrf, lifetime: Lifetime::of(read)? }))
     }
 
-    /// Whether the session's `seen` is old enough to be written again.
+    /// Whether the last use of the session or token is old enough to be written again.
     pub fn wants_seen(&self, who: &SignedIn) -> bool {
-        matches!(who.via, Via::Session { seen, .. } if self.clock().now().duration_since(seen) > SEEN_EVERY)
+        let last = match who.via {
+            Via::Session { seen, .. } => Some(seen),
+            Via::Token { used, .. } => used,
+        };
+        last.is_none_or(|last| self.clock().now().duration_since(last) > SEEN_EVERY)
     }
 
     /// Notes that the session was used, so that it does not end for idleness.

@@ -23,6 +23,11 @@ const DEVICES: Table<(AccountId, [u8; 32]), Timestamp> = Table::new("devices", 1
 /// Most of them that are remembered.
 const MOST_DEVICES: usize = 100;
 
+/// Networks that an account signed in from, as a keyed hash: whoever guesses elsewhere does not slow them down.
+const NETWORKS: Table<(AccountId, [u8; 32]), Timestamp> = Table::new("networks", 1);
+/// Most of them that are remembered; the one longest unused makes room.
+const MOST_NETWORKS: usize = 30;
+
 /// How somebody proved to be an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proved {
@@ -186,9 +191,39 @@ impl Control {
         Ok(!known && others > 0)
     }
 
-    /// Forgets the devices of an account that goes.
+    /// Forgets devices and networks of an account that goes.
     pub fn forget_devices(&self, tx: &mut ControlTx, account: AccountId) -> Result<(), StoreError> {
+        tx.remove_under(&NETWORKS, &account)?;
         tx.remove_under(&DEVICES, &account).map(|_| ())
+    }
+
+    /// Notes inside a change that an account signed in from there.
+    pub(super) fn note_network(
+        &self,
+        tx: &mut ControlTx,
+        account: AccountId,
+        from: &Origin,
+    ) -> Result<(), StoreError> {
+        let key = self.network_key(account, from);
+        let mut known = tx.scan(&NETWORKS).under(&account).rows()?;
+        if known.len() >= MOST_NETWORKS && known.iter().all(|(k, _)| *k != key) {
+            known.sort_by_key(|(_, used)| *used);
+            for (oldest, _) in known.iter().take(known.len() + 1 - MOST_NETWORKS) {
+                tx.remove(&NETWORKS, oldest)?;
+            }
+        }
+        tx.put(&NETWORKS, &key, &self.clock().now())
+    }
+
+    /// Whether the account with this address signed in from there before.
+    pub fn knows_network(&self, email: &str, from: &Origin) -> Result<bool, StoreError> {
+        let Ok(email) = email.parse::<Email>() else { return Ok(false) };
+        let Some((id, _)) = self.account_by_address(&email)? else { return Ok(false) };
+        self.read()?.has(&NETWORKS, &self.network_key(id, from))
+    }
+
+    fn network_key(&self, account: AccountId, from: &Origin) -> (AccountId, [u8; 32]) {
+        (account, self.lookups().lookup(format!("network {account} {}", from.network()).as_bytes()))
     }
 
     /// A full session under a new cookie, in place of the waiting one.
@@ -204,5 +239,94 @@ impl Control {
         let actor = Actor::Account { id: waiting.account };
         self.note(tx, Note::new(actor, Action::SessionStarted, waiting.account).asked_by(from.request))?;
         Ok(token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use argon2::PasswordHasher as _;
+
+    use super::*;
+    use crate::clock::{Clock, Random};
+    use crate::identity::password::tests::VERIFIED;
+    use crate::seal::DataKey;
+
+    const RIGHT: &str = "copper kettle morning";
+
+    fn control() -> (tempfile::TempDir, Control, AccountId) {
+        let dir = tempfile::tempdir().unwrap();
+        let (clock, random) = (Clock::manual(Timestamp::UNIX_EPOCH), Random::system());
+        let control = Control::create(&dir.path().join("control"), &DataKey::new(), clock, random).unwrap();
+        let ada = Control::prepare_account("ada@halden.example", "Ada", &Secret::new(RIGHT.into()), true);
+        let note = Note::new(Actor::Operator, Action::AccountChanged, "test");
+        let id = control.change_now(note, |tx| control.insert_account(tx, ada.unwrap())).unwrap();
+        (dir, control, id)
+    }
+
+    fn set(control: &Control, id: AccountId, change: impl FnOnce(&mut super::super::Account)) {
+        let mut row = control.account(id).unwrap().unwrap();
+        change(&mut row);
+        control.touch(|tx| tx.put(&ACCOUNTS, &id, &row)).unwrap();
+    }
+
+    // security-cases row 40
+    #[test]
+    fn every_sign_in_verifies_one_password_whoever_it_is_for() {
+        let (_dir, control, id) = control();
+        let verified = |email: &str, typed: &str| {
+            let before = VERIFIED.get();
+            let answer = control.sign_in(email, &Secret::new(typed.into()), Origin::default());
+            (VERIFIED.get() - before, answer.is_ok())
+        };
+        assert_eq!(verified("ada@halden.example", RIGHT), (1, true));
+        assert_eq!(verified("ada@halden.example", "not it at all"), (1, false));
+        assert_eq!(verified("nobody@halden.example", RIGHT), (1, false));
+        assert_eq!(verified("no address", RIGHT), (1, false));
+        set(&control, id, |row| row.state = AccountState::Suspended);
+        assert_eq!(verified("ada@halden.example", RIGHT), (1, false));
+        set(&control, id, |row| {
+            row.state = AccountState::Active;
+            row.password = None;
+        });
+        assert_eq!(verified("ada@halden.example", RIGHT), (1, false));
+    }
+
+    #[test]
+    fn a_password_kept_under_weaker_parameters_is_hashed_again_when_it_was_right() {
+        let (_dir, control, id) = control();
+        let params = argon2::Params::new(8 * 1024, 1, 1, None).unwrap();
+        let weak = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+        let weak = weak.hash_password(RIGHT.as_bytes()).unwrap().to_string();
+        set(&control, id, |row| row.password = Some(weak.clone()));
+        let kept = || control.account(id).unwrap().unwrap().password.unwrap();
+        let sign_in =
+            |typed: &str| control.sign_in("ada@halden.example", &Secret::new(typed.into()), Origin::default());
+        assert!(sign_in("not it at all").is_err());
+        assert_eq!(kept(), weak);
+        assert!(sign_in(RIGHT).is_ok());
+        assert!(!password::is_outgrown(&kept()));
+        assert!(sign_in(RIGHT).is_ok(), "the new hash is of the same password");
+    }
+
+    #[test]
+    fn networks_are_remembered_up_to_a_number_and_the_longest_unused_goes() {
+        let (_dir, control, id) = control();
+        let from = |n: usize| Origin { address: format!("198.51.100.{n}"), ..Origin::default() };
+        for n in 0..=MOST_NETWORKS {
+            control.clock().advance(SignedDuration::from_secs(1));
+            control.start_session(id, from(n)).unwrap();
+        }
+        let knows = |n| control.knows_network("Ada@Halden.example", &from(n)).unwrap();
+        assert!(!knows(0) && knows(1) && knows(MOST_NETWORKS));
+        assert!(!control.knows_network("nobody@halden.example", &from(1)).unwrap());
+    }
+
+    #[test]
+    fn the_addresses_of_one_subscriber_are_one_network() {
+        let network = |address: &str| Origin { address: address.into(), ..Origin::default() }.network();
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::9"));
+        assert_ne!(network("2001:db8:1:2::9"), network("2001:db8:1:3::9"));
+        assert_eq!(network("::ffff:198.51.100.7"), "198.51.100.7");
+        assert_ne!(network("198.51.100.7"), network("198.51.100.8"));
     }
 }

@@ -11,7 +11,7 @@ use super::IdentityError;
 use super::accounts::{ACCOUNTS, Account};
 use super::control::{Control, ControlTx, Note};
 use super::memberships::MEMBERSHIPS;
-use super::sessions::SignedIn;
+use super::sessions::{SignedIn, Via};
 use crate::ids::{AccountId, ApiTokenId, WorkspaceId};
 use crate::seal::Secret;
 use crate::store::audit::{Action, Actor};
@@ -77,6 +77,16 @@ pub struct ApiToken {
     pub created: Timestamp,
     pub expires: Option<Timestamp>,
     pub revoked: Option<Timestamp>,
+    /// Last request with it, to within five minutes.
+    #[serde(default)]
+    pub used: Option<Timestamp>,
+}
+
+impl ApiToken {
+    /// When it stopped working, if it has.
+    pub fn ended(&self, now: Timestamp) -> Option<Timestamp> {
+        self.revoked.or(self.expires.filter(|at| *at <= now))
+    }
 }
 
 impl Control {
@@ -102,6 +112,7 @@ impl Control {
             created: self.clock().now(),
             expires,
             revoked: None,
+            used: None,
         };
         let (hash, key) = (self.lookups().lookup(text.as_bytes()), (account, workspace, id));
         let note = Note::new(by, Action::TokenCreated, id).in_workspace(workspace);
@@ -123,7 +134,7 @@ impl Control {
         let key = read.get(&HASHES, &hash)?.ok_or(IdentityError::NotSignedIn)?;
         let token = read
             .get(&TOKENS, &key)?
-            .filter(|t| t.revoked.is_none() && t.expires.is_none_or(|at| at > self.clock().now()))
+            .filter(|token| token.ended(self.clock().now()).is_none())
             .ok_or(IdentityError::NotSignedIn)?;
         let (account, workspace, id) = key;
         let person =
@@ -131,7 +142,17 @@ impl Control {
         if !read.has(&MEMBERSHIPS, &(account, workspace))? {
             return Err(IdentityError::NotSignedIn);
         }
-        Ok(SignedIn::by_token(account, person, id, workspace, token.scopes))
+        Ok(SignedIn::by_token(account, person, id, workspace, token))
+    }
+
+    /// Notes that a token was used.
+    pub fn mark_used(&self, who: &SignedIn) -> Result<(), StoreError> {
+        let Via::Token { id, workspace, .. } = who.via() else { return Ok(()) };
+        let (key, now) = ((who.account(), *workspace, *id), self.clock().now());
+        self.touch(|tx| match tx.get(&TOKENS, &key)? {
+            Some(token) => tx.put(&TOKENS, &key, &ApiToken { used: Some(now), ..token }),
+            None => Ok(()),
+        })
     }
 
     /// The tokens of an account in a workspace, newest first.

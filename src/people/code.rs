@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::security::tell;
 use super::sign_in::{Next, arrived, safe_next};
+use super::tries::Tries;
 use crate::identity::{Accepted, CodeAnswer, IdentityError, SessionToken};
 use crate::ids::AccountId;
 use crate::mail::FactorChange;
@@ -85,8 +86,9 @@ async fn check(
     let Some((waits, account)) = waiting(&web, &request) else { return Ok(see_other("/sign-in?ended=true")) };
     let from = origin(&request, &web);
     // Counted besides the sign-in's own five, so that beginning anew gains nothing.
-    let tries = format!("code {account} {}", from.address);
-    let checked = if let Err(wait) = web.throttle.check(&tries) {
+    let person = web.control.account(account)?.ok_or(Problem::SignIn)?;
+    let tries = Tries::of_code(&web, person.email.as_str(), &from)?;
+    let checked = if let Err(wait) = tries.check() {
         Err(wait)
     } else {
         let (state, code, from) = (web.clone(), form.code.clone(), from.clone());
@@ -94,7 +96,7 @@ async fn check(
     };
     let (status, error) = match checked {
         Ok(CodeAnswer::Right { token, account, accepted }) => {
-            web.throttle.passed(&tries);
+            tries.passed();
             if let Accepted::Recovery(_) = accepted {
                 let control = web.control.clone();
                 web.control.acts(move |tx| tell(tx, &control, account, FactorChange::CodeUsed)).await?;
@@ -102,11 +104,11 @@ async fn check(
             return arrived(&web, &token, from, &form.next).await;
         }
         Ok(CodeAnswer::Ended) => {
-            web.throttle.failed(&tries);
+            tries.failed();
             return Ok(see_other("/sign-in?ended=true"));
         }
         Ok(CodeAnswer::Wrong) => {
-            web.throttle.failed(&tries);
+            tries.failed();
             (StatusCode::UNPROCESSABLE_ENTITY, IdentityError::WrongCode)
         }
         Err(wait @ IdentityError::TooMany(_)) => (StatusCode::TOO_MANY_REQUESTS, wait),

@@ -56,7 +56,7 @@ async fn confirm(
     me: Me,
     PostForm(form): PostForm<ConfirmForm>,
 ) -> Result<HttpResponse, Problem> {
-    let tries = format!("confirm {} {}", me.account(), origin(&request, &web).address);
+    let tries = format!("confirm {} {}", me.account(), origin(&request, &web).network());
     web.throttle.check(&tries)?;
     let (secret, stored) = (Secret::new(form.password), me.person().password.clone());
     if !web::block(move || password::verify(&secret, stored.as_deref())).await? {

@@ -3,6 +3,7 @@
 //! `security` what an account signs in with (`password`, `passkeys`), `account` the profile, `tokens` API tokens.
 //! `workspaces` are those of a person, `members` what is done to people in one (`members_page` and `leaving` draw it),
 //! `invite` sends invitations and `join` accepts them, `join_passkey` with a passkey; `passkey_sign_in` and `sso` sign in.
+//! `tries` counts guesses at accounts.
 
 mod account;
 mod address;
@@ -27,6 +28,7 @@ mod setup_model;
 mod sign_in;
 mod sso;
 mod tokens;
+mod tries;
 mod workspaces;
 
 pub use setup::{create_workspace, gate};

@@ -18,7 +18,7 @@ use crate::store::audit::Action;
 use crate::web::access::{origin, session_token};
 use crate::web::form::OpenForm;
 use crate::web::page::see_other;
-use crate::web::{Me, PostForm, Problem, Web};
+use crate::web::{Me, PostForm, Problem, Visitor, Web};
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -41,11 +41,14 @@ async fn change(
     me: Me,
     PostForm(form): PostForm<PasswordForm>,
 ) -> Result<HttpResponse, Problem> {
-    let tries = format!("confirm {} {}", me.account(), origin(&request, &web).address);
+    let tries = format!("confirm {} {}", me.account(), origin(&request, &web).network());
     web.throttle.check(&tries)?;
+    // Whoever has no password yet gives another proof: a passkey, or signing in once more.
+    if me.person().password.is_none() && !web.control.is_confirmed(&me) {
+        return Err(Problem::Confirm(security::HERE.to_owned()));
+    }
     let (person, old, new) = (me.person().clone(), Secret::new(form.current), Secret::new(form.new));
     let checked = web::block(move || -> Result<String, (&'static str, IdentityError)> {
-        // Whoever has no password yet proved themselves by the session they have.
         if person.password.is_some() && !password::verify(&old, person.password.as_deref()) {
             let wrong = "This is not your current password. Nothing was changed.";
             return Err(("current", IdentityError::Invalid(wrong.into())));
@@ -102,8 +105,16 @@ struct Typed {
     own: String,
 }
 
+/// Estimates a minute for one network: somebody who types fast asks twice a second.
+const ESTIMATES: u32 = 240;
+
 /// For the meter beside the field; nothing of it is kept.
-async fn strength(OpenForm(form): OpenForm<Typed>) -> Result<HttpResponse, Problem> {
+async fn strength(
+    web: web::Data<Web>,
+    visitor: Visitor,
+    OpenForm(form): OpenForm<Typed>,
+) -> Result<HttpResponse, Problem> {
+    web.throttle.ask(&format!("strength {}", visitor.origin.network()), ESTIMATES)?;
     if form.password.len() > 1_024 || form.own.len() > 400 {
         return Err(Problem::TooLarge("A password has at most 1,024 bytes.".into()));
     }

@@ -334,8 +334,16 @@ pub fn enrol_first(request: &HttpRequest) -> Option<HttpResponse> {
     let web = request.app_data::<web::Data<Web>>()?;
     let settings = web.settings();
     let path = request.path();
-    let open =
-        ["/account/security", "/account/passkeys", "/account/confirm", "/sign-in", "/sign-out", "/api/"];
+    let open = [
+        "/account/close",
+        "/account/confirm",
+        "/account/passkeys",
+        "/account/security",
+        "/api/",
+        "/password-strength",
+        "/sign-in",
+        "/sign-out",
+    ];
     if settings.require_second_factor == Required::No || open.iter().any(|start| path.starts_with(start)) {
         return None;
     }

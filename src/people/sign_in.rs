@@ -8,9 +8,10 @@ use serde::Deserialize;
 
 use super::device::device;
 use super::sso::Button;
+use super::tries::Tries;
 use crate::identity::sessions::Origin;
 use crate::identity::sso::Sso;
-use crate::identity::{Email, IdentityError, SessionToken, SignInStep};
+use crate::identity::{IdentityError, SessionToken, SignInStep};
 use crate::mail::Letter;
 use crate::notifications::{self, Kind, Notice};
 use crate::seal::Secret;
@@ -114,27 +115,21 @@ async fn sign_in(
 ) -> Result<HttpResponse, Problem> {
     let from = origin(&request, &web);
     let here = from.clone();
-    let keys = [format!("account {}", form.email.trim().to_lowercase()), format!("address {}", from.address)];
+    let tries = Tries::of_password(&web, &form.email, &from)?;
     let (state, email, secret) = (web.clone(), form.email.clone(), Secret::new(form.password));
-    // An address counts with the account it tries, so that nobody locks another person out from elsewhere.
-    let pair = format!("{} {}", keys[0], keys[1]);
-    let waits = web.throttle.check(&pair).and_then(|()| web.throttle.check(&keys[1]));
-    let result = match waits {
+    let result = match tries.check() {
         Err(wait) => Err(wait),
         Ok(()) => web::block(move || state.control.sign_in(&email, &secret, from)).await?,
     };
     match result {
         Ok(step) => {
-            web.throttle.passed(&pair);
+            tries.passed();
             go_on(&web, step, here, &form.next).await
         }
         Err(IdentityError::Store(error)) => Err(error.into()),
         Err(error) => {
             if matches!(error, IdentityError::WrongCredentials) {
-                web.throttle.failed(&pair);
-                if form.email.parse::<Email>().is_err() {
-                    web.throttle.failed(&keys[1]);
-                }
+                tries.failed();
             }
             let status = match error {
                 IdentityError::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,

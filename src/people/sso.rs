@@ -8,6 +8,7 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::sign_in::{go_on, safe_next, with_cookie};
+use super::tries::Tries;
 use crate::identity::control::Note;
 use crate::identity::sso::{Arrived, Callback, Link, Sso, SsoError};
 use crate::identity::{IdentityError, Proved, SignedIn};
@@ -196,18 +197,18 @@ async fn prove(
         return failed(&web, &sso, SsoError::NotBegun);
     };
     // Counts with the tries of the sign-in form, so that this is no second door to guess at.
-    let pair = format!("account {} address {}", email.to_lowercase(), origin(&request, &web).address);
-    let proven = match web.throttle.check(&pair) {
+    let tries = Tries::of_password(&web, &email, &origin(&request, &web))?;
+    let proven = match tries.check() {
         Ok(()) => sso.prove(&browser, Secret::new(form.password)).await,
         Err(wait) => Err(wait.into()),
     };
     let (status, error) = match proven {
         Ok(arrived) => {
-            web.throttle.passed(&pair);
+            tries.passed();
             return enter(&web, &request, arrived).await;
         }
         Err(SsoError::Identity(IdentityError::WrongCredentials)) => {
-            web.throttle.failed(&pair);
+            tries.failed();
             (StatusCode::UNPROCESSABLE_ENTITY, "The password is not right.".to_owned())
         }
         Err(SsoError::Identity(wait @ IdentityError::TooMany(_))) => {

@@ -27,9 +27,13 @@ struct Row {
     name: String,
     shown: String,
     scopes: String,
+    used: String,
     state: String,
     live: bool,
 }
+
+/// How long ended tokens stay listed.
+const LISTED: SignedDuration = SignedDuration::from_hours(24 * 90);
 
 #[derive(Template)]
 #[template(path = "people/tokens.html")]
@@ -45,7 +49,8 @@ struct TokensPage {
 fn view(web: &Web, me: &Me, ws: &Viewer, fresh: Option<Secret>) -> Result<TokensPage, Problem> {
     let now = web.clock.now();
     let tokens = web.control.tokens_of(me.account(), ws.id())?;
-    let rows = tokens.iter().map(|(id, token)| row(*id, token, now)).collect();
+    let listed = |token: &ApiToken| token.ended(now).is_none_or(|at| now.duration_since(at) <= LISTED);
+    let rows = tokens.iter().filter(|(_, t)| listed(t)).map(|(id, token)| row(*id, token, now)).collect();
     Ok(TokensPage {
         shell: Shell::workspace(web, me, ws, "API tokens", "tokens")?,
         slug: ws.row().slug.clone(),
@@ -65,7 +70,9 @@ fn row(id: ApiTokenId, token: &ApiToken, now: Timestamp) -> Row {
         (None, None) => ("Does not end".to_owned(), true),
     };
     let scopes = token.scopes.iter().map(|s| s.name()).collect::<Vec<_>>().join(", ");
-    Row { id: id.to_string(), name: token.name.clone(), shown: token.shown.clone(), scopes, state, live }
+    let used = token.used.map_or_else(|| "Never".to_owned(), day);
+    let (id, name, shown) = (id.to_string(), token.name.clone(), token.shown.clone());
+    Row { id, name, shown, scopes, used, state, live }
 }
 
 async fn list(web: web::Data<Web>, me: Me, ws: Viewer) -> Result<HttpResponse, Problem> {
@@ -82,6 +89,10 @@ async fn create(
         |name: &str| form.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).unwrap_or_default();
     let scopes: Vec<Scope> =
         Scope::ALL.into_iter().filter(|s| form.iter().any(|(n, v)| n == "scope" && v == s.name())).collect();
+    // What such a token does reaches production or people: a forgotten open browser must not make one.
+    if scopes.iter().any(|s| matches!(s, Scope::Admin | Scope::Deploy)) && !web.control.is_confirmed(&me) {
+        return Err(Problem::Confirm(format!("/w/{}/tokens", ws.row().slug)));
+    }
     let days: i64 = value("days").parse().unwrap_or(90);
     let expires = web.clock.now().checked_add(SignedDuration::from_hours(24 * days.clamp(1, 366))).ok();
     let (state, actor, account, id, name) =

@@ -214,7 +214,7 @@ impl FromRequest for Confirmed {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(signed_in(request).and_then(|who| {
+        ready(acting(request).and_then(|who| {
             if state(request)?.control.is_confirmed(&who) {
                 Ok(Self(Me(who)))
             } else {

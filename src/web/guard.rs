@@ -78,19 +78,21 @@ pub async fn guard(
     Ok(answer)
 }
 
-/// Notes that the session was used, so that it does not end for idleness; at most every few minutes.
+/// Notes that the session or token was used, so that the one does not end for idleness and the other's owner sees it;
+/// at most every few minutes.
 async fn keep_alive(answer: &ServiceResponse<BoxBody>, web: &web::Data<Web>) {
     let Some(who) = access::known(answer.request()).filter(|who| web.control.wants_seen(who)) else { return };
-    let Some(token) = access::session_token(answer.request(), web) else { return };
+    let token = access::session_token(answer.request(), web);
     let workspace = answer.request().extensions().get::<WorkspaceId>().copied();
     let state = web.clone();
     let noted = web::block(move || {
+        let Some(token) = token else { return state.control.mark_used(&who) };
         state.control.mark_seen(&token)?;
         workspace.map_or(Ok(()), |workspace| state.control.mark_visit(who.account(), workspace))
     });
     if let Ok(Err(error)) = noted.await {
         // The request itself was answered; the worst is that its session ends early.
-        tracing::warn!(%error, "a session's last use could not be noted");
+        tracing::warn!(%error, "the last use of a session or token could not be noted");
     }
 }
 

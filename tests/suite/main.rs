@@ -49,6 +49,7 @@ mod power_loss;
 mod quiet_logs;
 mod reset;
 mod security;
+mod sessions;
 mod setup;
 mod sim_clients;
 mod sim_deploy;
