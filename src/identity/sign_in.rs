@@ -299,8 +299,9 @@ mod tests {
         let weak = weak.hash_password(RIGHT.as_bytes()).unwrap().to_string();
         set(&control, id, |row| row.password = Some(weak.clone()));
         let kept = || control.account(id).unwrap().unwrap().password.unwrap();
-        let sign_in =
-            |typed: &str| control.sign_in("ada@halden.example", &Secret::new(typed.into()), Origin::default());
+        let sign_in = |typed: &str| {
+            control.sign_in("ada@halden.example", &Secret::new(typed.into()), Origin::default())
+        };
         assert!(sign_in("not it at all").is_err());
         assert_eq!(kept(), weak);
         assert!(sign_in(RIGHT).is_ok());

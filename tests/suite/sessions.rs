@@ -17,8 +17,7 @@ async fn behind_proxy() -> (Server, Client) {
     let dir = tempfile::tempdir().unwrap();
     MasterKey::create(&dir.path().join("master.key")).unwrap();
     let clock = Clock::manual("2026-11-23T09:00:00Z".parse().unwrap());
-    let app =
-        App::start(Options { behind_proxy: true, ..options(dir.path(), clock.clone()) }).await.unwrap();
+    let app = App::start(Options { behind_proxy: true, ..options(dir.path(), clock.clone()) }).await.unwrap();
     let setup_code = app.setup_code.as_ref().unwrap().expose().to_owned();
     let base = app.url.as_str().trim_end_matches('/').to_owned();
     let server = Server { app: Some(app), clock, dir, base, setup_code };
@@ -134,7 +133,10 @@ async fn a_session_ends_when_it_is_not_used_and_after_a_week_in_any_case() {
     let shorter = |settings: &mut vynos::identity::Settings| settings.session_idle_minutes = 30;
     server.app().web.control.change_settings(Actor::Operator, shorter).unwrap();
     server.clock.advance(SignedDuration::from_mins(31));
-    assert!(!open(phone.get("/account/profile").await), "the operator's limit holds for sessions that are open");
+    assert!(
+        !open(phone.get("/account/profile").await),
+        "the operator's limit holds for sessions that are open"
+    );
 }
 
 // security-cases row 38
