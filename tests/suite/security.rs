@@ -188,9 +188,9 @@ async fn where_the_instance_asks_for_a_second_factor_nothing_else_answers_before
 async fn a_code_that_arrives_twice_at_once_lets_one_in() {
     let (server, ada) = Server::ready().await;
     let (key, codes) = enrolled(&server, &ada).await;
-    for round in 0..3 {
+    for (round, recovery) in codes.iter().take(3).enumerate() {
         server.clock.advance(SignedDuration::from_secs(60));
-        for code in [&code_at(&key, now(&server)), &codes[round]] {
+        for code in [&code_at(&key, now(&server)), recovery] {
             let browsers = [server.client(), server.client(), server.client(), server.client()];
             for browser in &browsers {
                 browser.sign_in("ada@halden.example", PASSWORD).await;
@@ -256,9 +256,10 @@ async fn the_meter_answers_whom_it_may_and_a_network_that_asks_too_often_waits()
         let form = [("password", password), ("own", own)];
         visitor.send(visitor.request("POST", "/password-strength").form(&form))
     };
-    let said = |answer: &crate::harness::Answer| serde_json::from_str::<serde_json::Value>(&answer.body).unwrap();
+    let said =
+        |answer: &crate::harness::Answer| serde_json::from_str::<serde_json::Value>(&answer.body).unwrap();
     let weak = said(&ask("password1234", "").await);
-    assert_eq!(weak["score"], 0);
+    assert!(weak["score"].as_u64().unwrap() < 2);
     assert!(weak["refused"].as_str().unwrap().contains("easy to guess"));
     let own = said(&ask("lovelace-ada-12", "ada.lovelace@halden.example Ada Lovelace").await);
     assert!(own["refused"].is_string());
