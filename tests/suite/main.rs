@@ -29,6 +29,7 @@ mod deployments_robust;
 mod extract;
 mod harness;
 mod headers;
+mod hostile_bodies;
 mod hostile_input;
 mod insights;
 mod isolation;
