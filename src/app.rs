@@ -181,7 +181,8 @@ impl App {
         let callback =
             url.join("/oauth/salesforce/callback").map_err(|e| StartError::Other(e.to_string()))?;
         let board = Board::default();
-        let orgs = Orgs { gate, board: board.clone(), callback, refreshing: Refreshing::default() };
+        let orgs =
+            Orgs { gate: gate.clone(), board: board.clone(), callback, refreshing: Refreshing::default() };
         let knowledge = Knowledge {
             extractor: options.program.clone().map_or_else(Extractor::default, Extractor::new),
             board: board.clone(),
@@ -215,6 +216,7 @@ impl App {
         let chat = web::Data::new(chat);
         let (knowledge, mail, sso) = (web::Data::new(knowledge), web::Data::new(mail), web::Data::new(sso));
         let services = Services {
+            gate: web::Data::new(gate),
             web: web.clone(),
             orgs: orgs.clone(),
             models: models.clone(),
@@ -350,6 +352,7 @@ fn certificate(
 #[derive(Clone)]
 struct Services {
     web: web::Data<Web>,
+    gate: web::Data<Gate>,
     orgs: web::Data<Orgs>,
     models: web::Data<Models>,
     mail: web::Data<MailServer>,
@@ -362,6 +365,7 @@ impl Services {
     fn put(&self, config: &mut web::ServiceConfig) {
         config
             .app_data(self.web.clone())
+            .app_data(self.gate.clone())
             .app_data(self.orgs.clone())
             .app_data(self.models.clone())
             .app_data(self.mail.clone())

@@ -14,7 +14,7 @@ use crate::web::Problem;
 use crate::web::live::notice_topics;
 use crate::web::page::{Bell, NavItem, NavOrg, Navigation};
 use crate::workspace::Viewer;
-use crate::{access, admin, api, audit, demo, deployments, health, insights, notifications, people};
+use crate::{access, admin, api, audit, demo, deployments, health, insights, notifications, people, privacy};
 
 /// Who may call a route: the least role, or less than a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +95,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/admin/sso", Operator),
     route("POST", "/admin/sso", Operator),
     route("POST", "/admin/sso/remove", Operator),
+    route("GET", "/admin/traffic", Operator),
+    route("GET", "/admin/traffic/file", Operator),
     route("POST", "/api/v1/change-sets", Token),
     route("GET", "/api/v1/change-sets/{change_set}", Token),
     route("POST", "/api/v1/change-sets/{change_set}/cancel", Token),
@@ -230,6 +232,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/w/{workspace}/orgs/connect", Role(Admin)),
     route("POST", "/w/{workspace}/orgs/connect", Role(Admin)),
     route("POST", "/w/{workspace}/orgs/connect/auth-url", Role(Admin)),
+    route("GET", "/w/{workspace}/privacy/traffic", Role(Reader)),
+    route("GET", "/w/{workspace}/privacy/traffic/file", Role(Reader)),
     route("GET", "/w/{workspace}/settings", Role(Admin)),
     route("POST", "/w/{workspace}/settings", Role(Admin)),
     route("GET", "/w/{workspace}/tokens", Role(Reader)),
@@ -259,6 +263,7 @@ pub fn mount(config: &mut web::ServiceConfig) {
     deployments::routes(config);
     notifications::routes(config);
     audit::routes(config);
+    privacy::routes(config);
     admin::routes(config);
 }
 

@@ -31,6 +31,7 @@ pub mod models;
 pub mod notifications;
 pub mod orgs;
 pub mod people;
+pub mod privacy;
 pub mod seal;
 pub mod sim;
 pub mod store;

@@ -24,6 +24,7 @@ pub const TABS: &[(&str, &str, &str)] = &[
     ("/model", "Model endpoint", "Model endpoint"),
     ("/mail", "Mail", "Mail"),
     ("/sso", "Single sign-on", "Single sign-on"),
+    ("/traffic", "Outbound traffic", "Traffic"),
 ];
 
 /// A form that is only a button.

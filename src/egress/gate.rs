@@ -10,7 +10,7 @@ use reqwest::header::HeaderMap;
 use url::Url;
 
 use super::address::{CheckedResolver, Reach};
-use super::{Cause, EgressError, Ledger, Line, Policy};
+use super::{Cause, EgressError, Ledger, Line, Policy, Purpose};
 use crate::clock::Clock;
 
 pub(super) const CONNECT: Duration = Duration::from_secs(5);
@@ -52,6 +52,11 @@ impl Request {
 }
 
 impl Gate {
+    /// Every host that may be called now, with its port, and what for.
+    pub fn allowed(&self) -> Vec<(String, Purpose)> {
+        self.0.policy.read().unwrap_or_else(PoisonError::into_inner).hosts()
+    }
+
     pub fn new(policy: Policy, clock: Clock, ledger: Ledger) -> Result<Self, EgressError> {
         let inner = Inner {
             policy: RwLock::new(policy),

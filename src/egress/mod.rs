@@ -33,6 +33,43 @@ pub enum Purpose {
     Sso,
 }
 
+impl Purpose {
+    pub const ALL: [Self; 5] = [Self::Mail, Self::Model, Self::Salesforce, Self::SalesforceLogin, Self::Sso];
+
+    /// As people read it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Mail => "Mail",
+            Self::Model => "Answers and drafts",
+            Self::Salesforce => "Sync, validate, deploy",
+            Self::SalesforceLogin => "Signing in at Salesforce",
+            Self::Sso => "Single sign-on",
+        }
+    }
+
+    /// What such a call carries.
+    pub const fn carries(self) -> &'static str {
+        match self {
+            Self::Mail => "Address, subject, text",
+            Self::Model => "Messages, and the metadata and passages an answer quotes",
+            Self::Salesforce => "Queries, approved changes",
+            Self::SalesforceLogin => "Sign-in codes and tokens of the org",
+            Self::Sso => "Sign-in codes",
+        }
+    }
+
+    /// As kept and exported.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mail => "mail",
+            Self::Model => "model",
+            Self::Salesforce => "salesforce",
+            Self::SalesforceLogin => "salesforce_login",
+            Self::Sso => "sso",
+        }
+    }
+}
+
 /// On whose behalf a call leaves: goes into the ledger with it.
 #[derive(Clone, Debug)]
 pub struct Cause {

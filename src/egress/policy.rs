@@ -80,6 +80,22 @@ impl Policy {
 }
 
 impl Policy {
+    /// Every host that may be called, with its port, and what for: what a firewall in front has to let out.
+    pub fn hosts(&self) -> Vec<(String, Purpose)> {
+        let of = |url: &Url| {
+            let port = url.port_or_known_default().unwrap_or(443);
+            format!("{}:{port}", url.host_str().unwrap_or_default())
+        };
+        let mut hosts: Vec<_> = self.models.iter().map(|url| (of(url), Purpose::Model)).collect();
+        for suffix in SALESFORCE.iter().chain(&SALESFORCE_API_ONLY) {
+            hosts.push((format!("*{suffix}:443"), Purpose::Salesforce));
+        }
+        hosts.extend(self.extra_salesforce.iter().map(|url| (of(url), Purpose::Salesforce)));
+        hosts.extend(self.mail.iter().map(|to| (format!("{}:{}", to.host, to.port), Purpose::Mail)));
+        hosts.extend(self.sso.iter().map(|url| (of(url), Purpose::Sso)));
+        hosts
+    }
+
     /// Whether the mail server `to` may be dialled, and how far its address may lie.
     pub(super) fn check_dial(&self, to: &HostPort) -> Result<Reach, EgressError> {
         let refuse =

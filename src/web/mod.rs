@@ -1,7 +1,7 @@
 //! The page and API toolkit; names no feature. `access` turns a request into a signed-in person or a
 //! workspace handle, `form` reads posts, `page` draws the chrome, `problem` is every error a person sees,
-//! `guard` wraps all routes, `markdown` draws answers, `diff` compares two texts, `assets` serves embedded files, `tls`
-//! makes and loads certificates.
+//! `guard` wraps all routes, `markdown` draws answers, `diff` compares two texts, `table_file` sends tables as CSV and JSON,
+//! `assets` serves embedded files, `tls` makes and loads certificates.
 
 pub mod access;
 pub mod assets;
@@ -12,6 +12,7 @@ pub mod live;
 pub mod markdown;
 pub mod page;
 pub mod problem;
+pub mod table_file;
 pub mod tls;
 
 pub use access::{Confirmed, Me, Operator, Returning, Visitor};

@@ -87,6 +87,8 @@ pub struct Shell {
     pub initials: String,
     pub email: String,
     pub operator: bool,
+    /// IANA name of the zone in which times are shown; empty = UTC.
+    pub time_zone: String,
     pub csrf: String,
     pub demo: bool,
     /// The workspace the page is in, and all of the person's.
@@ -111,6 +113,7 @@ impl Shell {
             initials: initials(&person.name),
             email: person.email.to_string(),
             operator: person.operator,
+            time_zone: person.time_zone.clone(),
             csrf: me.csrf().to_owned(),
             demo: web.demo,
             workspace: None,

@@ -19,7 +19,7 @@ const LADDER: [&[&str]; 23] = [
     &["ledger", "mail", "models"],
     &["sim"],
     &["notifications"],
-    &["people", "admin", "audit", "health", "orgs", "knowledge"],
+    &["people", "admin", "audit", "health", "orgs", "knowledge", "privacy"],
     &["access", "insights"],
     &["deployments"],
     &["chat"],

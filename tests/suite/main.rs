@@ -61,6 +61,7 @@ mod sso;
 mod sso_tokens;
 mod tables;
 mod tls;
+mod traffic;
 mod unreadable_disk;
 mod webdriver;
 mod wire_model;

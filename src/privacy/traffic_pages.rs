@@ -1,0 +1,305 @@
+//! Outbound traffic: what left this machine, to whom, for whom, how much and when. Owners see a whole workspace, other members
+//! their own calls, operators the sums of the instance and its own calls. As a page and as a file.
+
+use std::collections::BTreeMap;
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::traffic::{self, Host, Key, Period, Wanted, Whose};
+use crate::egress::{Gate, Line, Purpose};
+use crate::identity::{Control, Role};
+use crate::ids::AccountId;
+use crate::ledger::Sums;
+use crate::store::{Read, StoreError};
+use crate::web::page::{grouped, local_time};
+use crate::web::table_file::{Format, Gone, Rows, download};
+use crate::web::{Me, Operator, Problem, Shell, Web, page};
+use crate::workspace::Viewer;
+
+/// Lines read at once for a file.
+const RANGE: usize = 2_000;
+
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/admin/traffic", web::get().to(instance))
+        .route("/admin/traffic/file", web::get().to(instance_file))
+        .route("/w/{workspace}/privacy/traffic", web::get().to(workspace))
+        .route("/w/{workspace}/privacy/traffic/file", web::get().to(workspace_file));
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    #[serde(default)]
+    period: Period,
+    #[serde(default)]
+    q: String,
+    #[serde(default)]
+    host: String,
+    before: Option<String>,
+    #[serde(default)]
+    format: Format,
+}
+
+impl Asked {
+    fn wanted(&self, web: &Web, whose: Whose) -> Wanted {
+        Wanted {
+            from: self.period.begins(web.clock.now()),
+            whose,
+            text: self.q.trim().to_lowercase(),
+            host: self.host.clone(),
+        }
+    }
+
+    fn before(&self) -> Result<Option<Key>, Problem> {
+        let Some(text) = &self.before else { return Ok(None) };
+        let key = text.split_once('-').and_then(|(ms, n)| Some((ms.parse().ok()?, n.parse().ok()?)));
+        key.map(Some).ok_or(Problem::NotFound)
+    }
+}
+
+struct HostRow {
+    host: Host,
+    asked: String,
+}
+
+struct LineRow {
+    line: Line,
+    at: String,
+    name: String,
+}
+
+#[derive(Template)]
+#[template(path = "privacy/traffic.html")]
+struct TrafficPage {
+    shell: Shell,
+    /// The page's own path.
+    base: String,
+    /// The name of the workspace; `None` is the instance.
+    of: Option<String>,
+    own: bool,
+    period: Period,
+    hosts: Vec<HostRow>,
+    all: Sums,
+    q: String,
+    host: String,
+    lines: Vec<LineRow>,
+    older: Option<String>,
+    /// What the gate lets out, for the firewall in front.
+    allowed: Vec<(String, Purpose)>,
+}
+
+async fn workspace(
+    web: web::Data<Web>,
+    gate: web::Data<Gate>,
+    me: Me,
+    ws: Viewer,
+    asked: web::Query<Asked>,
+) -> Result<HttpResponse, Problem> {
+    let shell = Shell::workspace(&web, &me, &ws, "Outbound traffic", "privacy/traffic")?;
+    let (of, base) = (ws.row().name.clone(), format!("/w/{}/privacy/traffic", ws.row().slug));
+    let whose = whose(&me, &ws);
+    draw(&web, &gate, Drawn { shell, base, of: Some(of), whose, asked: &asked }, move || ws.read()).await
+}
+
+async fn instance(
+    web: web::Data<Web>,
+    gate: web::Data<Gate>,
+    me: Operator,
+    asked: web::Query<Asked>,
+) -> Result<HttpResponse, Problem> {
+    let shell = Shell::account(&web, &me, "Outbound traffic")?;
+    let (base, whose) = ("/admin/traffic".to_owned(), Whose::Everybodys);
+    let control = web.control.clone();
+    draw(&web, &gate, Drawn { shell, base, of: None, whose, asked: &asked }, move || control.read()).await
+}
+
+fn whose(me: &Me, ws: &Viewer) -> Whose {
+    if ws.role() >= Role::Owner { Whose::Everybodys } else { Whose::Own(me.account()) }
+}
+
+struct Drawn<'a> {
+    shell: Shell,
+    base: String,
+    of: Option<String>,
+    whose: Whose,
+    asked: &'a Asked,
+}
+
+async fn draw<R: Read>(
+    web: &web::Data<Web>,
+    gate: &Gate,
+    drawn: Drawn<'_>,
+    open: impl FnOnce() -> Result<R, StoreError> + Send + 'static,
+) -> Result<HttpResponse, Problem> {
+    let Drawn { shell, base, of, whose, asked } = drawn;
+    let (wanted, before) = (asked.wanted(web, whose), asked.before()?);
+    let zone = shell.time_zone.clone();
+    let control = web.control.clone();
+    let ((hosts, all), lines, older) = web::block(move || -> Result<_, StoreError> {
+        let read = open()?;
+        let (hosts, all) = traffic::by_host(&read, wanted.from, whose)?;
+        let (lines, older) = traffic::newest(&read, &wanted, before)?;
+        let mut names = Names::new(&control);
+        let lines = lines.into_iter().map(|line| {
+            let (at, name) = (local_time(line.at, &zone), names.of(line.account)?);
+            Ok(LineRow { line, at, name })
+        });
+        let lines = lines.collect::<Result<Vec<_>, StoreError>>()?;
+        Ok(((hosts, all), lines, older))
+    })
+    .await??;
+    let instance = of.is_none();
+    let hosts = hosts.into_iter().map(|host| HostRow { asked: asked_by(&host, instance), host });
+    page::render(&TrafficPage {
+        shell,
+        base,
+        of,
+        own: whose != Whose::Everybodys,
+        period: asked.period,
+        hosts: hosts.collect(),
+        all,
+        q: asked.q.clone(),
+        host: asked.host.clone(),
+        lines,
+        older: older.map(|(ms, number)| format!("{ms}-{number}")),
+        allowed: gate.allowed(),
+    })
+}
+
+/// "Schedule, 6 people". The sums of the instance know no persons.
+fn asked_by(host: &Host, instance: bool) -> String {
+    if instance {
+        return String::new();
+    }
+    let people = host.asked.iter().flatten().count();
+    let people = match people {
+        0 => None,
+        1 => Some("1 person".to_owned()),
+        n => Some(format!("{n} people")),
+    };
+    let schedule = host.asked.contains(&None).then(|| "Schedule".to_owned());
+    schedule.into_iter().chain(people).collect::<Vec<_>>().join(", ")
+}
+
+/// Names of accounts, each read once.
+struct Names<'a> {
+    control: &'a Control,
+    known: BTreeMap<AccountId, String>,
+}
+
+impl<'a> Names<'a> {
+    fn new(control: &'a Control) -> Self {
+        Self { control, known: BTreeMap::new() }
+    }
+
+    fn of(&mut self, account: Option<AccountId>) -> Result<String, StoreError> {
+        let Some(id) = account else { return Ok("Schedule".into()) };
+        if let Some(name) = self.known.get(&id) {
+            return Ok(name.clone());
+        }
+        let name = self.control.account(id)?.map_or_else(|| "Deleted account".into(), |a| a.name);
+        self.known.insert(id, name.clone());
+        Ok(name)
+    }
+}
+
+const COLUMNS: &[&str] = &[
+    "time",
+    "host",
+    "purpose",
+    "why",
+    "person",
+    "method",
+    "status",
+    "refused",
+    "sent_bytes",
+    "received_bytes",
+    "milliseconds",
+];
+
+async fn workspace_file(
+    web: web::Data<Web>,
+    me: Me,
+    ws: Viewer,
+    asked: web::Query<Asked>,
+) -> Result<HttpResponse, Problem> {
+    let wanted = asked.wanted(&web, whose(&me, &ws));
+    let control = web.control.clone();
+    let name = format!("outbound-traffic-{}", ws.row().slug);
+    Ok(download(&name, asked.format, COLUMNS, move |rows| put_all(&control, &wanted, rows, || ws.read())))
+}
+
+async fn instance_file(
+    web: web::Data<Web>,
+    _me: Operator,
+    asked: web::Query<Asked>,
+) -> Result<HttpResponse, Problem> {
+    let wanted = asked.wanted(&web, Whose::Everybodys);
+    let control = web.control.clone();
+    let put = move |rows: &mut Rows| put_all(&control, &wanted, rows, || control.read());
+    Ok(download("outbound-traffic-instance", asked.format, COLUMNS, put))
+}
+
+/// In ranges, so that a slow reader holds no read transaction open.
+fn put_all<R: Read>(
+    control: &Control,
+    wanted: &Wanted,
+    rows: &mut Rows,
+    open: impl Fn() -> Result<R, StoreError>,
+) -> Result<Result<(), Gone>, StoreError> {
+    let mut names = Names::new(control);
+    let mut after = None;
+    loop {
+        let (lines, last) = traffic::range(&open()?, wanted, after, RANGE)?;
+        let Some(last) = last else { return Ok(Ok(())) };
+        after = Some(last);
+        for line in lines {
+            if let Err(gone) = rows.put(&cells(&line, names.of(line.account)?)) {
+                return Ok(Err(gone));
+            }
+        }
+    }
+}
+
+fn cells(line: &Line, name: String) -> [Value; 11] {
+    [
+        json!(line.at),
+        json!(line.host),
+        json!(line.purpose),
+        json!(line.why),
+        json!(name),
+        json!(line.method),
+        json!(line.status),
+        json!(line.refused),
+        json!(line.sent_bytes),
+        json!(line.received_bytes),
+        json!(line.millis),
+    ]
+}
+
+/// 512 B, 38.4 KB, 1.94 GB: three digits at most.
+fn size(bytes: u64) -> String {
+    let mut whole = bytes as f64;
+    for unit in ["B", "KB", "MB", "GB", "TB"] {
+        if whole < 999.5 || unit == "TB" {
+            let places = if unit == "B" || whole >= 99.95 { 0 } else { usize::from(whole < 9.995) + 1 };
+            return format!("{whole:.places$} {unit}");
+        }
+        whole /= 1000.0;
+    }
+    String::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_three_digits() {
+        let sizes = [0, 512, 999, 38_400, 167_000_000, 1_940_000_000, 9_999, 999_999].map(size);
+        assert_eq!(sizes, ["0 B", "512 B", "999 B", "38.4 KB", "167 MB", "1.94 GB", "10.0 KB", "1.00 MB"]);
+    }
+}
