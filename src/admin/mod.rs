@@ -1,25 +1,32 @@
-//! The instance, for its operators: how it is (`overview`, `checks`), its `workspaces` and `accounts`, its `policy`, the
+//! The instance, for its operators: its `workspaces` and `accounts` (and the `reset` that lets somebody in again), its `policy`, the
 //! `model` endpoint and the `mail` server with its `outbox`. Never the contents of a workspace: names, sizes, members and state at most.
 
+mod accounts;
 mod mail;
 mod model;
 mod outbox;
 mod policy;
+pub mod reset;
 mod sso;
+mod workspaces;
 
 use actix_web::web;
 use serde::Deserialize;
 
 pub fn routes(config: &mut web::ServiceConfig) {
+    accounts::routes(config);
     mail::routes(config);
     model::routes(config);
     outbox::routes(config);
     policy::routes(config);
     sso::routes(config);
+    workspaces::routes(config);
 }
 
 /// The pages: path below `/admin`, title, and what the tab says.
 pub const TABS: &[(&str, &str, &str)] = &[
+    ("/workspaces", "Workspaces", "Workspaces"),
+    ("/accounts", "Accounts", "Accounts"),
     ("/policy", "Policy", "Policy"),
     ("/model", "Model endpoint", "Model endpoint"),
     ("/mail", "Mail", "Mail"),

@@ -184,7 +184,7 @@ async fn validate(
         return Ok(answered);
     }
     parsed::<Nothing>(&body)?;
-    let run = deployments::request_validation(&ws, *id).await?;
+    let run = deployments::request_validation(&ws, *id, ws.processing()?).await?;
     accepted(&ws, once, run).await
 }
 

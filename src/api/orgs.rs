@@ -52,7 +52,7 @@ fn org(ws: &Workspace, id: OrgId) -> Result<Org, Problem> {
 async fn sync(me: Me, ws: Member, id: web::Path<OrgId>) -> Result<HttpResponse, Problem> {
     needs(&me, Scope::Change)?;
     org(&ws, *id)?;
-    request_sync(&ws, *id).await?;
+    request_sync(&ws, *id, ws.processing()?).await?;
     Ok(HttpResponse::Accepted().json(json!({ "status": "queued" })))
 }
 

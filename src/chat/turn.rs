@@ -53,6 +53,11 @@ enum End {
     Stopped,
 }
 
+fn restricted() -> End {
+    let detail = "Processing in this workspace is restricted: nothing is sent.".into();
+    End::Failed { detail, request_id: None }
+}
+
 pub async fn run(chat: Chat, job: JobContext) -> Result<(), JobError> {
     let Args { turn: id } =
         serde_json::from_value(job.args.clone()).map_err(|e| JobError::Fail(e.to_string()))?;
@@ -66,10 +71,7 @@ pub async fn run(chat: Chat, job: JobContext) -> Result<(), JobError> {
         // An earlier process began it; what came then is kept, and asking again is a person's choice.
         End::Stopped
     } else if ws.is_restricted() {
-        End::Failed {
-            detail: "Processing in this workspace is restricted: nothing is sent.".into(),
-            request_id: None,
-        }
+        restricted()
     } else {
         match answer.write(&chat, &steps).await {
             Ok(end) => end,
@@ -163,6 +165,9 @@ impl Answer {
     ) -> Result<End, JobError> {
         let user = self.ws.actor().account().map(|id| crate::seal::hex(&self.ws.lookup(id.bytes())[..16]));
         for step in 1..=STEPS {
+            if self.ws.is_restricted() {
+                return Ok(restricted());
+            }
             let last = step == STEPS
                 || self.calls.values().sum::<usize>() >= CALLS
                 || self.began.elapsed() > LONGEST;

@@ -60,6 +60,7 @@ impl Chat {
         org: Option<OrgId>,
         text: &str,
     ) -> Result<Asked, Problem> {
+        ws.processing()?;
         let text = text.trim().to_owned();
         if text.is_empty() {
             return Err(Problem::field("text", "Write a message first."));
@@ -125,6 +126,7 @@ impl Chat {
 
     /// Asks the last question once more; the answers before are kept.
     pub async fn again(&self, ws: &Member, id: ConversationId) -> Result<Asked, Problem> {
+        ws.processing()?;
         let row = Conversation { updated: ws.clock().now(), ..of(ws, id)? };
         let read = ws.read()?;
         let rows = read.scan(&MESSAGES).under(&id).reverse().rows()?;
@@ -146,6 +148,7 @@ impl Chat {
 
     /// Allows validations in this org from this conversation, and asks for one.
     pub async fn consent(&self, ws: &Member, id: ConversationId, org: OrgId) -> Result<Asked, Problem> {
+        ws.processing()?;
         of(ws, id)?;
         if !ws.read()?.has(&ORGS, &org)? {
             return Err(Problem::NotFound);

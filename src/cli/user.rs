@@ -15,6 +15,9 @@ use crate::workspace::{DataDir, Door, Pool};
 pub struct ResetArgs {
     /// E-mail address of the account.
     email: String,
+    /// Removes their authenticator app, recovery codes and passkeys, for somebody who has lost them.
+    #[arg(long)]
+    drop_second_factor: bool,
     #[command(flatten)]
     server: ServerArgs,
     /// Prints one JSON line.
@@ -33,7 +36,8 @@ pub struct AuditArgs {
 
 /// `vynos user reset EMAIL`.
 pub fn reset(args: &ResetArgs) -> Result<(), Failure> {
-    let answer = run(&args.server, &Command::UserReset { email: args.email.clone() })?;
+    let (email, drop_second_factor) = (args.email.clone(), args.drop_second_factor);
+    let answer = run(&args.server, &Command::UserReset { email, drop_second_factor })?;
     let Answer::Reset { email, link, ends, mailed } = &answer else { return refused(&answer) };
     if args.json {
         return say(&serde_json::to_string(&answer)?);

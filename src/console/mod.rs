@@ -9,12 +9,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::admin;
 use crate::identity::control::Note;
-use crate::identity::{Account, Control, Email, IdentityError};
-use crate::ids::AccountId;
-use crate::mail::{self, Letter};
-use crate::notifications::{self, Kind, Notice};
-use crate::store::StoreError;
+use crate::identity::{Control, Email, IdentityError};
 use crate::store::audit::{Action, Actor, Broken};
 use crate::workspace::Door;
 
@@ -25,7 +22,12 @@ pub enum Command {
     /// Walks the audit chain of control and of every workspace.
     AuditVerify {},
     /// Makes a link that sets the password of the account of an address.
-    UserReset { email: String },
+    UserReset {
+        email: String,
+        /// Their second factors are removed, too.
+        #[serde(default)]
+        drop_second_factor: bool,
+    },
 }
 
 /// How it went.
@@ -79,7 +81,7 @@ impl Console {
     pub fn run(&self, command: &Command) -> Answer {
         let done = match command {
             Command::AuditVerify {} => self.audit(),
-            Command::UserReset { email } => self.reset(email),
+            Command::UserReset { email, drop_second_factor } => self.reset(email, *drop_second_factor),
         };
         done.unwrap_or_else(|said| Answer::Failed { said })
     }
@@ -94,7 +96,7 @@ impl Console {
         Ok(Answer::Audit { chains })
     }
 
-    fn reset(&self, email: &str) -> Result<Answer, String> {
+    fn reset(&self, email: &str, drop_second_factor: bool) -> Result<Answer, String> {
         let no = |said: String| Ok(Answer::No { said });
         let Ok(address) = email.parse::<Email>() else {
             return no(format!("{email:?} is no e-mail address; nothing was changed"));
@@ -103,22 +105,14 @@ impl Console {
             return no(format!("there is no account with the address {address}; nothing was changed"));
         };
         let note = Note::new(Actor::Operator, Action::AccountResetByOperator, id);
-        let made = self.control.change_now::<_, IdentityError>(note, |tx| {
-            let link = self.control.make_reset(tx, &address)?;
-            if link.account.is_none() {
-                return Err(IdentityError::NoSuchAccount);
-            }
-            Ok((self.tell(tx, id, &account)?, link))
-        });
-        match made {
-            Ok((mailed, link)) => {
-                let path = format!("/reset/{}", link.token.expose());
-                let url = self.external.join(&path).map_err(said)?;
+        match admin::reset::make(&self.control, note, (id, &account), drop_second_factor) {
+            Ok(made) => {
+                let url = self.external.join(&made.path).map_err(said)?;
                 Ok(Answer::Reset {
                     email: account.email.to_string(),
                     link: url.to_string(),
-                    ends: link.ends,
-                    mailed,
+                    ends: made.ends,
+                    mailed: made.mailed,
                 })
             }
             Err(IdentityError::NoSuchAccount) => {
@@ -126,23 +120,6 @@ impl Console {
             }
             Err(error) => Err(error.to_string()),
         }
-    }
-
-    /// The person hears of it in any case: an operator can't take an account over quietly.
-    fn tell(
-        &self,
-        tx: &mut crate::identity::ControlTx,
-        id: AccountId,
-        account: &Account,
-    ) -> Result<bool, StoreError> {
-        let notice = Notice::new(
-            Kind::SecurityChanged,
-            "The operator of this instance made a link that sets your password",
-            "/account/profile",
-        );
-        notifications::tell(tx, &self.control, id, notice)?;
-        let letter = Letter::PasswordResetByOperator { at: self.control.clock().now() };
-        mail::post(tx, &self.control, account.email.as_str(), &letter)
     }
 }
 

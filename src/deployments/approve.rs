@@ -112,6 +112,7 @@ impl ApprovedBytes {
 pub async fn approve(ws: &Member, id: ChangeSetId, shown: &str, typed: &str) -> Result<Approved, Problem> {
     // A token acts for a person, and is none.
     let Actor::Account { id: by } = *ws.actor() else { return Err(Problem::NotFound) };
+    ws.processing()?;
     let (role, now) = (ws.role(), ws.clock().now());
     let (shown, typed) = (shown.to_owned(), typed.trim().to_owned());
     ws.change(Action::DeploymentApproved, format!("{id} {shown}"), move |tx| {

@@ -139,7 +139,7 @@ async fn save(
     let source = with_line_ends_of(&saved.source, &stands.content.unwrap_or_default());
     match edit(&ws, id, &chosen.file, &saved.base, source.clone()).await {
         Ok(()) if saved.then == "validate" => {
-            request_validation(&ws, id).await?;
+            request_validation(&ws, id, ws.processing()?).await?;
             Ok(see_other(&address(&place, id)))
         }
         Ok(()) => {

@@ -139,7 +139,7 @@ pub(super) fn address(place: &(String, String, String), id: ChangeSetId) -> Stri
 
 async fn validate(ws: Member, place: Place, _: PostForm<Nothing>) -> Result<HttpResponse, Problem> {
     let (_, _, id, _) = found(&ws.read()?, &place)?;
-    request_validation(&ws, id).await?;
+    request_validation(&ws, id, ws.processing()?).await?;
     Ok(see_other(&address(&place, id)))
 }
 

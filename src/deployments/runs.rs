@@ -15,10 +15,14 @@ use crate::orgs::records::ORGS;
 use crate::store::audit::Action;
 use crate::store::{Read, StoreError};
 use crate::web::Problem;
-use crate::workspace::{Member, Workspace};
+use crate::workspace::{Member, Processing, Workspace};
 
 /// Queues a check-only deploy of the change set as drafted. One that is under way is answered again.
-pub async fn request_validation(ws: &Workspace, id: ChangeSetId) -> Result<DeploymentId, Problem> {
+pub async fn request_validation(
+    ws: &Workspace,
+    id: ChangeSetId,
+    _: Processing,
+) -> Result<DeploymentId, Problem> {
     let (now, by, cause) = (ws.clock().now(), ws.actor().account(), JobCause::of(ws));
     let run_id = DeploymentId::new(ws.clock(), ws.random());
     ws.change(Action::ValidationRequested, id, move |tx| {
@@ -57,6 +61,7 @@ pub async fn request_validation(ws: &Workspace, id: ChangeSetId) -> Result<Deplo
 /// Queues the deployment of the approved bytes. Only a request of a person or of their token gets here: it takes
 /// the proof of an approval and the handle of a member.
 pub async fn release(ws: &Member, approved: Approved) -> Result<DeploymentId, Problem> {
+    ws.processing()?;
     let (now, cause, who) = (ws.clock().now(), JobCause::of(ws), (ws.role(), ws.account()));
     let run_id = DeploymentId::new(ws.clock(), ws.random());
     let id = approved.change_set();

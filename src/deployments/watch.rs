@@ -150,7 +150,8 @@ impl At {
     }
 
     async fn sync(&self) -> Result<(), JobError> {
-        Ok(request_sync(&self.ws, self.read()?.org).await?)
+        let Ok(leave) = self.ws.processing() else { return Ok(()) };
+        Ok(request_sync(&self.ws, self.read()?.org, leave).await?)
     }
 
     pub fn read(&self) -> Result<Run, JobError> {

@@ -1,5 +1,7 @@
 //! What an operator does to accounts. An instance always keeps an operator who can sign in.
 
+use serde::Deserialize;
+
 use super::accounts::{ACCOUNTS, Account, AccountState};
 use super::control::{Control, ControlTx, Note};
 use super::{IdentityError, SignedIn};
@@ -8,7 +10,8 @@ use crate::store::audit::Action;
 use crate::store::{Read as _, StoreError};
 
 /// An act of an operator on an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Act {
     MakeOperator,
     Resume,

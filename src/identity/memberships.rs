@@ -264,6 +264,19 @@ impl Control {
         Ok(row)
     }
 
+    /// Restricts processing in a workspace or lifts that, inside a change; answers whether that is new.
+    pub fn set_restricted(
+        tx: &mut ControlTx,
+        id: WorkspaceId,
+        restricted: bool,
+    ) -> Result<bool, IdentityError> {
+        let row = tx.get(&WORKSPACES, &id)?.ok_or(IdentityError::NotMember)?;
+        let state = if restricted { WorkspaceState::Restricted } else { WorkspaceState::Active };
+        let new = row.state != state;
+        tx.put(&WORKSPACES, &id, &WorkspaceRow { state, ..row })?;
+        Ok(new)
+    }
+
     /// Notes that a member was in the workspace.
     pub fn mark_visit(&self, account: AccountId, workspace: WorkspaceId) -> Result<(), StoreError> {
         let now = self.clock().now();

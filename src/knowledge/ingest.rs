@@ -40,6 +40,9 @@ pub async fn run(service: Knowledge, job: JobContext) -> Result<(), JobError> {
     let Some(document) = ws.read()?.get(&DOCUMENTS, &id)?.filter(|d| d.status.is_busy()) else {
         return Ok(());
     };
+    if ws.is_restricted() {
+        return failed(&ws, id, ExtractError::Restricted).await;
+    }
     set(&ws, id, |document| document.status = Status::Extracting).await?;
     let found = extract(&service, &ws, &steps, &document).await;
     steps.check()?;

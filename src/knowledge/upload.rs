@@ -41,6 +41,7 @@ pub async fn add(
     collection: Option<String>,
     body: impl Stream<Item = Result<Bytes, Problem>>,
 ) -> Result<Added, Problem> {
+    ws.processing()?;
     let name = file_name(name)?;
     let before = totals(&ws.read()?)?;
     if before.documents >= quota.documents as usize {
@@ -105,6 +106,7 @@ pub async fn add(
 
 /// Queues the reading of a document once more, after it failed.
 pub async fn retry(ws: &Member, id: DocumentId) -> Result<(), Problem> {
+    ws.processing()?;
     let cause = JobCause::of(ws);
     ws.change(Action::DocumentUploaded, id, move |tx| {
         let mut document = tx.get(&DOCUMENTS, &id)?.ok_or(Problem::NotFound)?;

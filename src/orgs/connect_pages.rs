@@ -111,6 +111,7 @@ async fn start(
     ws: Admin,
     PostForm(form): PostForm<ConnectForm>,
 ) -> Result<HttpResponse, Problem> {
+    ws.processing()?;
     let mut page = view(&web, &me, &ws, &orgs)?;
     (page.name, page.login, page.client_id) = (form.name.clone(), form.login.clone(), form.client_id.clone());
     let wanted = Wanted {
@@ -147,6 +148,7 @@ async fn auth_url(
     ws: Admin,
     PostForm(form): PostForm<AuthUrlForm>,
 ) -> Result<HttpResponse, Problem> {
+    ws.processing()?;
     match from_auth_url(&orgs, &ws, &form.name, &Secret::new(form.auth_url)).await {
         Ok(org) => Ok(see_other(&format!("/w/{}/o/{org}", ws.row().slug))),
         Err(ConnectError::Form(field, message)) => {
@@ -188,6 +190,7 @@ async fn callback(
     let ws = web.door.enter(&me, slug, crate::web::access::request_id(&request))?.admin()?;
     let session = session_of(&me)?;
     if let Some(code) = &query.code {
+        ws.processing()?;
         let org = finish(&orgs, &ws, session, &state, code).await?;
         return Ok(see_other(&format!("/w/{}/o/{org}", ws.row().slug)));
     }

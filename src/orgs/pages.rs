@@ -14,7 +14,7 @@ use crate::store::audit::Action;
 use crate::store::{Read, StoreError};
 use crate::web::page::{grouped, see_other};
 use crate::web::{Crumb, Me, PostForm, Problem, Shell, Web, page};
-use crate::workspace::{Member, Viewer, Workspace};
+use crate::workspace::{Member, Processing, Viewer, Workspace};
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -247,12 +247,12 @@ async fn sync(
     _: PostForm<Nothing>,
 ) -> Result<HttpResponse, Problem> {
     let (id, _) = records::by_slug(&ws.read()?, &path.1)?.ok_or(Problem::NotFound)?;
-    request_sync(&ws, id).await?;
+    request_sync(&ws, id, ws.processing()?).await?;
     Ok(see_other(&format!("/w/{}/o/{}", ws.row().slug, path.1)))
 }
 
 /// Queues a sync, unless one is queued or running already.
-pub async fn request_sync(ws: &Workspace, id: OrgId) -> Result<(), StoreError> {
+pub async fn request_sync(ws: &Workspace, id: OrgId, _: Processing) -> Result<(), StoreError> {
     let cause = JobCause::of(ws);
     ws.change(Action::OrgSyncRequested, id, move |tx| {
         let Some(mut org) = tx.get(&ORGS, &id)? else { return Ok(()) };

@@ -49,9 +49,6 @@ const POLLS: u32 = 150;
 pub async fn run(orgs: Orgs, job: JobContext) -> Result<(), JobError> {
     let id: OrgId =
         serde_json::from_value(job.args["org"].clone()).map_err(|e| JobError::Fail(e.to_string()))?;
-    if job.ws.is_restricted() {
-        return Err(JobError::Fail("processing in this workspace is restricted".into()));
-    }
     let (ws, steps) = job.split();
     let ws = Arc::new(ws);
     let result = sync(&orgs, &ws, &steps, id).await;
@@ -61,6 +58,16 @@ pub async fn run(orgs: Orgs, job: JobContext) -> Result<(), JobError> {
         _ => {}
     }
     result
+}
+
+/// Neither cancelled nor restricted meanwhile.
+fn going_on(ws: &Worker, steps: &Steps) -> Result<(), JobError> {
+    if ws.is_restricted() {
+        return Err(JobError::Fail(
+            "Processing in this workspace is restricted. Nothing more was sent.".into(),
+        ));
+    }
+    steps.check()
 }
 
 async fn sync(orgs: &Orgs, ws: &Arc<Worker>, steps: &Steps, id: OrgId) -> Result<(), JobError> {
@@ -73,16 +80,16 @@ async fn sync(orgs: &Orgs, ws: &Arc<Worker>, steps: &Steps, id: OrgId) -> Result
     let limits = session.limits().await.map_err(|e| failed(e.into()))?;
     let present: BTreeSet<String> =
         session.objects().await.map_err(|e| failed(e.into()))?.into_iter().map(|o| o.name).collect();
-    steps.check()?;
+    going_on(ws, steps)?;
     steps.progress(ws, &topic, "Asking for metadata", 0, 0);
     let retrieved = retrieve(&session, &present, steps, ws, &topic).await?;
     let described = describe_fields::all(&session, &present, &STANDARD, |n, of| {
         steps.progress(ws, &topic, "Reading standard objects", n, of);
-        steps.check().is_ok()
+        going_on(ws, steps).is_ok()
     })
     .await
     .map_err(|e| failed(e.into()))?;
-    steps.check()?;
+    going_on(ws, steps)?;
     let messages = retrieved.iter().flat_map(|r| r.messages.clone()).collect();
     let found = tokio::task::spawn_blocking(move || {
         let parts = retrieved.into_iter().map(|one| read(one, &described));
@@ -95,7 +102,7 @@ async fn sync(orgs: &Orgs, ws: &Arc<Worker>, steps: &Steps, id: OrgId) -> Result
     let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
     let mut left = found.into_iter().peekable();
     while left.peek().is_some() {
-        steps.check()?;
+        going_on(ws, steps)?;
         let batch: Vec<Found> = left.by_ref().take(BATCH).collect();
         seen.extend(batch.iter().map(|f| (f.kind.clone(), f.name.clone())));
         changed += store(ws, id, batch).await?;

@@ -146,7 +146,9 @@ actions! {
     ValidationRequested "validation.requested"
     WorkspaceCreated "workspace.created"
     WorkspaceRenamed "workspace.renamed"
+    WorkspaceRestricted "workspace.restricted"
     WorkspaceTransferred "workspace.transferred"
+    WorkspaceUnrestricted "workspace.unrestricted"
 }
 
 /// One link of the chain. No contents: `target` is an id or an API name.

@@ -148,10 +148,12 @@ impl Door {
         job: JobId,
         asked_by: Option<AccountId>,
     ) -> Result<Option<Worker>, Refused> {
-        let Some(row) = self.control.workspace(id)? else { return Ok(None) };
+        if self.control.workspace(id)?.is_none() {
+            return Ok(None);
+        }
         let actor = Actor::Job { id: job, asked_by };
         let ws = Workspace { tenant: self.pool.tenant(id)?, actor, request: None };
-        Ok(Some(Worker { ws, restricted: row.state == WorkspaceState::Restricted }))
+        Ok(Some(Worker { ws, control: self.control.clone() }))
     }
 
     /// Lets the demo act as its one account; only data that carries the demo's mark opens.
@@ -230,6 +232,23 @@ impl Viewer {
     pub fn account(&self) -> AccountId {
         self.account
     }
+
+    /// Leave to begin what sends, syncs or analyses.
+    pub fn processing(&self) -> Result<Processing, Refused> {
+        Processing::of(&self.row)
+    }
+}
+
+/// Proof that processing is not restricted in a workspace: whatever queues work that sends, syncs or analyses asks for it.
+pub struct Processing(());
+
+impl Processing {
+    fn of(row: &WorkspaceRow) -> Result<Self, Refused> {
+        match row.state {
+            WorkspaceState::Active => Ok(Self(())),
+            WorkspaceState::Restricted => Err(Refused::Restricted),
+        }
+    }
 }
 
 /// Somebody who may chat, upload, draft and validate. Lends the [`Viewer`].
@@ -242,13 +261,18 @@ pub struct Owner(Admin);
 /// A job in its workspace.
 pub struct Worker {
     ws: Workspace,
-    restricted: bool,
+    control: Control,
 }
 
 impl Worker {
-    /// Whether processing is restricted: nothing may be sent, synced or analysed.
+    /// Leave to go on with what sends, syncs or analyses; looked up each time, because jobs run long.
+    pub fn processing(&self) -> Result<Processing, Refused> {
+        Processing::of(&self.control.workspace(self.ws.id())?.ok_or(Refused::NotFound)?)
+    }
+
+    /// Whether processing is restricted, or can't be known not to be: nothing may be sent, synced or analysed.
     pub fn is_restricted(&self) -> bool {
-        self.restricted
+        self.processing().is_err()
     }
 }
 

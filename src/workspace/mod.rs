@@ -19,7 +19,7 @@ use crate::store::audit::{self, Actor};
 use crate::store::{File, Snapshot, StoreError};
 
 pub use change::Change;
-pub use door::{Admin, Door, Entered, Member, Owner, Refused, Viewer, Worker};
+pub use door::{Admin, Door, Entered, Member, Owner, Processing, Refused, Viewer, Worker};
 pub use live::Live;
 pub use pool::{DataDir, Pool};
 

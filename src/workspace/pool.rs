@@ -133,7 +133,7 @@ impl DataDir {
         Ok(key)
     }
 
-    fn home(&self, id: WorkspaceId) -> PathBuf {
+    pub fn home(&self, id: WorkspaceId) -> PathBuf {
         self.root.join("workspaces").join(id.to_string())
     }
 }

@@ -7,6 +7,7 @@
 )]
 
 mod access;
+mod admin;
 mod analyze;
 mod api;
 mod audit;

@@ -130,7 +130,8 @@ pub async fn validate(
     }
     drop(read);
     let mut changes = scope.ws.live().listen();
-    let run = deployments::request_validation(&scope.ws, id).await.map_err(|error| problem(&error))?;
+    let leave = scope.ws.processing().map_err(|error| Failed(error.to_string()))?;
+    let run = deployments::request_validation(&scope.ws, id, leave).await.map_err(|error| problem(&error))?;
     let topic = deployments::topic(id);
     loop {
         if let Some(brought) = ended(scope, run)? {

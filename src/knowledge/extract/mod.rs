@@ -96,6 +96,10 @@ pub enum ExtractError {
     Encrypted,
     #[error("{0}")]
     NoText(String),
+    #[error(
+        "Processing in this workspace is restricted. The file is kept; try again when an owner has lifted that."
+    )]
+    Restricted,
     #[error("Reading stopped because this file took too much time or memory. Nothing else is affected.")]
     TimedOut,
     #[error("{0}")]
@@ -111,6 +115,7 @@ impl ExtractError {
             Self::Damaged => "damaged",
             Self::Encrypted => "encrypted",
             Self::NoText(_) => "no text",
+            Self::Restricted => "restricted",
             Self::TimedOut => "timed out",
             Self::TooLarge(_) => "too large",
             Self::Unsupported => "unsupported",

@@ -1,0 +1,85 @@
+//! The workspaces of the instance: names, owners, members, size and state, never contents.
+
+use std::path::Path;
+
+use actix_web::{HttpResponse, web};
+use askama::Template;
+
+use crate::identity::{Control, Role, WorkspaceState};
+use crate::ids::WorkspaceId;
+use crate::store::StoreError;
+use crate::web::page::grouped;
+use crate::web::{Operator, Problem, Shell, Web, page};
+
+pub fn routes(config: &mut web::ServiceConfig) {
+    config.route("/admin/workspaces", web::get().to(show));
+}
+
+struct Row {
+    id: WorkspaceId,
+    name: String,
+    slug: String,
+    owners: String,
+    members: usize,
+    kilobytes: String,
+    created: String,
+    restricted: bool,
+}
+
+#[derive(Template)]
+#[template(path = "admin/workspaces.html")]
+struct WorkspacesPage {
+    shell: Shell,
+    rows: Vec<Row>,
+}
+
+async fn show(web: web::Data<Web>, me: Operator) -> Result<HttpResponse, Problem> {
+    let shell = Shell::account(&web, &me, "Workspaces")?;
+    let state = web.clone();
+    let rows = web::block(move || {
+        let all = state.control.all_workspaces()?;
+        all.into_iter().map(|(id, row)| read(&state, id, row)).collect::<Result<Vec<_>, StoreError>>()
+    });
+    let mut rows = rows.await??;
+    rows.sort_by_key(|row| row.name.to_lowercase());
+    page::render(&WorkspacesPage { shell, rows })
+}
+
+fn read(web: &Web, id: WorkspaceId, row: crate::identity::WorkspaceRow) -> Result<Row, StoreError> {
+    let members = web.control.members_of(id)?;
+    let size = size_of(&web.pool.data().home(id)).unwrap_or_default();
+    Ok(Row {
+        id,
+        owners: owners(&web.control, &members)?,
+        members: members.len(),
+        kilobytes: grouped(size.div_ceil(1024)),
+        created: row.created.strftime("%-d %b %Y").to_string(),
+        restricted: row.state == WorkspaceState::Restricted,
+        name: row.name,
+        slug: row.slug,
+    })
+}
+
+fn owners(control: &Control, members: &[(crate::ids::AccountId, Role)]) -> Result<String, StoreError> {
+    let mut names = Vec::new();
+    for (id, _) in members.iter().filter(|(_, role)| *role == Role::Owner) {
+        names.extend(control.account(*id)?.map(|account| account.name));
+    }
+    Ok(names.join(", "))
+}
+
+/// Bytes of all files below a folder.
+fn size_of(folder: &Path) -> std::io::Result<u64> {
+    let mut size = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            size += size_of(&entry.path())?;
+        } else if kind.is_file() {
+            // A file of the index may go meanwhile.
+            size += entry.metadata().map(|m| m.len()).unwrap_or_default();
+        }
+    }
+    Ok(size)
+}
