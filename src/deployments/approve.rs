@@ -139,6 +139,7 @@ pub async fn approve(ws: &Member, id: ChangeSetId, shown: &str, typed: &str) -> 
 
 /// The approval that was given earlier, for whoever now releases the bytes: the second person, or a token.
 pub fn standing(ws: &Member, id: ChangeSetId, hash: &str) -> Result<Approved, Problem> {
+    ws.processing()?;
     let read = ws.read()?;
     match approval(&read, id)? {
         Some(approval) if approval.holds(hash, ws.clock().now()) => {

@@ -134,15 +134,17 @@ async fn save(
 ) -> Result<HttpResponse, Problem> {
     let read = ws.read()?;
     let (_, _, id, _) = found(&read, &place)?;
+    // Asked before anything is written, so that a refusal keeps nothing.
+    let leave = (saved.then == "validate").then(|| ws.processing()).transpose()?;
     let stands = read.get(&CHANGE_FILES, &(id, chosen.file.clone()))?.ok_or(Problem::NotFound)?;
     drop(read);
     let source = with_line_ends_of(&saved.source, &stands.content.unwrap_or_default());
     match edit(&ws, id, &chosen.file, &saved.base, source.clone()).await {
-        Ok(()) if saved.then == "validate" => {
-            request_validation(&ws, id, ws.processing()?).await?;
-            Ok(see_other(&address(&place, id)))
-        }
         Ok(()) => {
+            if let Some(leave) = leave {
+                request_validation(&ws, id, leave).await?;
+                return Ok(see_other(&address(&place, id)));
+            }
             let file: String = url::form_urlencoded::byte_serialize(chosen.file.as_bytes()).collect();
             Ok(see_other(&format!("{}/edit?file={file}", address(&place, id))))
         }

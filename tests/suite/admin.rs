@@ -2,13 +2,11 @@
 
 use vynos::identity::Role;
 use vynos::ids::AccountId;
-use vynos::sim::salesforce::Consent;
 
 use crate::access::{person, signed_in};
 use crate::chat_pages::talking;
-use crate::harness::{Client, Server};
-use crate::members::{joined, workspace};
-use crate::orgs::rig;
+use crate::harness::Server;
+use crate::members::joined;
 
 fn account(server: &Server, name: &str) -> AccountId {
     let address = format!("{name}@halden.example").parse().unwrap();
@@ -104,93 +102,4 @@ async fn no_page_of_the_operator_tells_contents() {
             assert!(!answer.body.contains(word), "{page} tells {word}");
         }
     }
-}
-
-/// Every act that would send, sync, read in or analyse, as a page posts it.
-async fn acts(ada: &Client) -> Vec<(&'static str, u16)> {
-    let mut seen = Vec::new();
-    for (path, fields) in [
-        ("/w/halden-energy/o/production/sync", &[][..]),
-        ("/w/halden-energy/chat", &[("text", "How many flows are there?")]),
-        (
-            "/w/halden-energy/orgs/connect/auth-url",
-            &[("name", "B"), ("auth_url", "force://a:b:c@d.my.salesforce.com")],
-        ),
-    ] {
-        seen.push((path, ada.post(path, fields).await.status));
-    }
-    seen
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn while_processing_is_restricted_nothing_is_sent_and_everything_stays() {
-    let rig = rig(Consent::Auto).await;
-    rig.connect().await;
-    rig.synced().await;
-    let id = workspace(&rig.server);
-    let max = joined(&rig.server, "max", Role::Owner);
-    assert_eq!(
-        rig.ada.post("/w/halden-energy/privacy/restrict", &[("restricted", "true")]).await.status,
-        303
-    );
-    let calls = rig.sim.calls();
-    for (path, status) in acts(&rig.ada).await {
-        assert_eq!(status, 409, "{path}");
-    }
-    let fields = [("name", "ci"), ("days", "30"), ("scope", "change"), ("scope", "chat"), ("scope", "read")];
-    let made = rig.ada.post("/w/halden-energy/tokens", &fields).await;
-    let token = made.between("<code id=\"fresh-token\">", "</code>").unwrap();
-    let bare = rig.server.client();
-    let call = |method: &'static str, path: String| bare.request(method, &path).bearer_auth(&token);
-    let orgs = bare.send(call("GET", "/api/v1/orgs".into())).await;
-    let org = serde_json::from_str::<serde_json::Value>(&orgs.body).unwrap();
-    let org = org["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{}", orgs.body)).to_owned();
-    let refused = bare.send(call("POST", format!("/api/v1/orgs/{org}/sync"))).await;
-    assert_eq!(refused.status, 409, "{}", refused.body);
-    let upload = bare.send(call("POST", "/api/v1/documents?name=a.md".into()).body("# a")).await;
-    assert!(upload.status >= 400, "{}", upload.body);
-    assert_eq!(rig.sim.calls(), calls);
-    // Everything stays readable, and every page says why nothing moves.
-    let page = rig.ada.get("/w/halden-energy/o/production/metadata").await;
-    assert!(page.status == 200 && page.body.contains("Processing is restricted."));
-    let other = signed_in(&rig.server, "max").await;
-    assert!(
-        other
-            .get("/w/halden-energy/notifications")
-            .await
-            .body
-            .contains("Processing in Halden Energy is restricted")
-    );
-    // The operator lifts it.
-    let lifted = rig.ada.post(&format!("/admin/workspaces/{id}/restrict"), &[("restricted", "false")]).await;
-    assert_eq!(lifted.status, 303);
-    assert_eq!(rig.ada.post("/w/halden-energy/o/production/sync", &[]).await.status, 303);
-    rig.synced().await;
-    assert!(rig.sim.calls() > calls);
-    let log = rig.ada.get("/w/halden-energy/audit?of=members").await;
-    assert!(log.body.contains("workspace.restricted") && log.body.contains("workspace.unrestricted"));
-    let _ = max;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_waited_when_processing_was_restricted_sends_nothing() {
-    let rig = rig(Consent::Auto).await;
-    rig.connect().await;
-    rig.synced().await;
-    let web = rig.server.app().web.clone();
-    let ws = web.door.for_runner(workspace(&rig.server)).unwrap();
-    let id = workspace(&rig.server);
-    let calls = rig.sim.calls();
-    let note = vynos::identity::control::Note::new(
-        vynos::store::audit::Actor::Operator,
-        vynos::store::audit::Action::WorkspaceRestricted,
-        id,
-    );
-    web.control.change_now(note, |tx| vynos::identity::Control::set_restricted(tx, id, true)).unwrap();
-    let worker =
-        web.door.for_job(id, vynos::ids::JobId::new(&web.clock, &vynos::clock::Random::system()), None);
-    let worker = worker.unwrap().unwrap();
-    assert!(worker.is_restricted());
-    drop(ws);
-    assert_eq!(rig.sim.calls(), calls);
 }
