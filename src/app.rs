@@ -26,6 +26,7 @@ use crate::knowledge::Knowledge;
 use crate::knowledge::extract::Extractor;
 use crate::ledger::Ledger;
 use crate::mail::{MailServer, Sender};
+use crate::meter::Meter;
 use crate::models::Models;
 use crate::orgs::{Orgs, Refreshing};
 use crate::seal::{MasterKey, SealError, Secret};
@@ -187,7 +188,8 @@ impl App {
             extractor: options.program.clone().map_or_else(Extractor::default, Extractor::new),
             board: board.clone(),
         };
-        let chat = Chat { models: models.clone(), hub: Hub::default() };
+        let meter = Meter::new(control.clone());
+        let chat = Chat { models: models.clone(), hub: Hub::default(), meter };
         let runner = Runner::start(
             door.clone(),
             &pool,

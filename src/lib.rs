@@ -27,6 +27,7 @@ pub mod jobs;
 pub mod knowledge;
 pub mod ledger;
 pub mod mail;
+pub mod meter;
 pub mod models;
 pub mod notifications;
 pub mod orgs;

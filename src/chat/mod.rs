@@ -1,5 +1,5 @@
 //! Conversations: `verbs` is what a person does, `turn` the job that answers, with what it looks at in `tools` and what
-//! it says it from in `citations`, and what leaves for the model in `prompt` through `mask`; `hub` tells running turns to pages, `records` is what is kept, `pages` shows it.
+//! it says it from in `citations`, and what leaves for the model in `prompt` through `mask`, metered by `spending`; `hub` tells running turns to pages, `records` is what is kept, `pages` shows it.
 
 mod citations;
 mod fallback;
@@ -8,6 +8,7 @@ mod mask;
 mod pages;
 mod prompt;
 pub mod records;
+mod spending;
 mod tools;
 mod turn;
 mod verbs;
@@ -16,6 +17,7 @@ pub use pages::{recent, routes};
 pub use verbs::{Asked, TURN, erase, of, pin, rename, topic};
 
 use crate::jobs::Kind;
+use crate::meter::Meter;
 use crate::models::Models;
 use hub::Hub;
 
@@ -24,6 +26,7 @@ use hub::Hub;
 pub struct Chat {
     pub models: Models,
     pub hub: Hub,
+    pub meter: Meter,
 }
 
 impl Chat {

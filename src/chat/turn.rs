@@ -14,18 +14,20 @@ use super::citations::{Citing, Piece};
 use super::hub::{Event, Failure, Running, ToolCalled, Used};
 use super::mask::{Known, Masker};
 use super::records::{CONVERSATIONS, MESSAGES, Message, REPLAYS, Replay, State, TURNS, ToolShown, Turn};
+use super::spending::Spending;
 use super::tools::{self, Brought, Scope, change};
 use super::{fallback, prompt, topic};
 use crate::egress::{Cause, Purpose};
 use crate::ids::TurnId;
 use crate::jobs::{JobContext, JobError, Steps};
+use crate::meter;
 use crate::models::Chosen;
 use crate::orgs::records::ORGS;
 use crate::store::audit::Action;
 use crate::store::{Read as _, StoreError};
 use crate::wire::model::{
     AnswerStream, Ask, AssistantMessage, Event as Heard, Message as Wire, ModelError, Outcome, ResultBlock,
-    Stop, ToolCall, ToolResult, Usage, cost,
+    Stop, ToolCall, ToolResult,
 };
 use crate::workspace::Worker;
 
@@ -65,7 +67,9 @@ pub async fn run(chat: Chat, job: JobContext) -> Result<(), JobError> {
     let ws = Arc::new(ws);
     let Some(turn) = ws.read()?.get(&TURNS, &id)?.filter(|turn| turn.running) else { return Ok(()) };
     let Some(row) = ws.read()?.get(&MESSAGES, &(turn.conversation, turn.answer))? else { return Ok(()) };
-    let mut answer = Answer::new(&chat, Arc::clone(&ws), id, turn, row);
+    let org = ws.read()?.get(&CONVERSATIONS, &turn.conversation)?.and_then(|row| row.org);
+    let spending = Spending::new(chat.meter.clone(), steps.asked_by, org);
+    let mut answer = Answer::new(&chat, Arc::clone(&ws), id, turn, row, spending);
     answer.tell(Event::Started(answer.turn.answer));
     let end = if steps.attempt > 1 {
         // An earlier process began it; what came then is kept, and asking again is a person's choice.
@@ -100,10 +104,11 @@ struct Answer {
     calls: BTreeMap<String, usize>,
     /// What was masked on the way out.
     known: Known,
+    spending: Spending,
 }
 
 impl Answer {
-    fn new(chat: &Chat, ws: Arc<Worker>, id: TurnId, turn: Turn, row: Message) -> Self {
+    fn new(chat: &Chat, ws: Arc<Worker>, id: TurnId, turn: Turn, row: Message, spending: Spending) -> Self {
         Self {
             ws,
             running: chat.hub.open(id),
@@ -116,6 +121,7 @@ impl Answer {
             replays: Vec::new(),
             calls: BTreeMap::new(),
             known: Known::default(),
+            spending,
         }
     }
 
@@ -179,22 +185,25 @@ impl Answer {
             if !self.row.text.is_empty() && !self.row.text.ends_with('\n') {
                 self.add("\n\n".to_owned());
             }
+            let hold = match self.spending.begin(&self.ws, chosen, &ask)? {
+                Ok(hold) => hold,
+                Err(reached) => return Ok(End::Failed { detail: reached.to_string(), request_id: None }),
+            };
             let mut stream = chosen.client.stream(cause, &ask);
             // The request is written: its tools and history need no room while the answer comes.
             drop(ask);
-            match self.hear(&mut stream, steps).await? {
+            let heard = self.hear(&mut stream, steps).await;
+            let outcome = stream.finish();
+            let broken = !matches!(heard, Ok(Some(Ok(()))));
+            self.spending.count(&self.ws, &mut self.row, chosen, &outcome, broken).await?;
+            drop(hold);
+            match heard? {
                 Some(Ok(())) => {}
                 Some(Err(error)) => {
-                    self.count(chosen, &stream.finish(), true);
                     return Ok(End::Failed { detail: error.to_string(), request_id: error.request_id });
                 }
-                None => {
-                    self.count(chosen, &stream.finish(), true);
-                    return Ok(End::Stopped);
-                }
+                None => return Ok(End::Stopped),
             }
-            let outcome = stream.finish();
-            self.count(chosen, &outcome, false);
             let (Outcome::Complete(message) | Outcome::Partial(message)) = outcome;
             self.replays.push(Replay::Assistant(message.content.clone()));
             let calls = message.tool_calls();
@@ -288,6 +297,7 @@ impl Answer {
             return ToolResult::error(&call.id, NO_BUDGET.into());
         }
         let summary = tools::said(&call.name, &input);
+        self.spending.tool_called();
         self.tell(tool(&call.name, "running", &summary));
         let brought = match call.name.as_str() {
             change::PROPOSE => self.propose(scope, input).await,
@@ -345,24 +355,6 @@ impl Answer {
         }
     }
 
-    /// Adds what a call used and cost.
-    fn count(&mut self, chosen: &Chosen, outcome: &Outcome, broken: bool) {
-        let (Outcome::Complete(message) | Outcome::Partial(message)) = outcome;
-        let used = message.usage;
-        let sum = &mut self.row.usage;
-        *sum = Usage {
-            input: sum.input.saturating_add(used.input),
-            output: sum.output.saturating_add(used.output),
-            cache_read: sum.cache_read.saturating_add(used.cache_read),
-            cache_write_5m: sum.cache_write_5m.saturating_add(used.cache_write_5m),
-            cache_write_1h: sum.cache_write_1h.saturating_add(used.cache_write_1h),
-            thinking: sum.thinking.saturating_add(used.thinking),
-            estimated: sum.estimated || used.estimated || broken,
-        };
-        let today = jiff::tz::TimeZone::UTC.to_datetime(self.ws.clock().now()).date();
-        self.row.cost_nano_usd = cost(&chosen.model, &self.row.usage, today);
-    }
-
     async fn without_model(&mut self, scope: Scope) -> Result<End, JobError> {
         let read = self.ws.read()?;
         let key = (self.turn.conversation, self.turn.question);
@@ -415,8 +407,12 @@ impl Answer {
         let (conversation, id, row) = (self.turn.conversation, self.id, self.row.clone());
         let turn = Turn { running: false, ..self.turn.clone() };
         let replays = std::mem::take(&mut self.replays);
+        let (rest, now) = (self.spending.rest(), self.ws.clock().now());
         let kept = self.ws.change::<_, StoreError>(Action::QuestionAnswered, conversation, move |tx| {
-            // Deleted while it ran: nothing of it is kept.
+            if rest.sums != meter::Sums::default() {
+                meter::record(tx, now, &rest)?;
+            }
+            // Deleted while it ran: nothing of what was said is kept.
             let Some(mut of) = tx.get(&CONVERSATIONS, &conversation)? else { return Ok(()) };
             of.updated = row.at.max(of.updated);
             tx.put(&CONVERSATIONS, &conversation, &of)?;

@@ -14,6 +14,7 @@ use super::records::{
 };
 use crate::ids::{AccountId, ConversationId, MessageId, OrgId, TurnId};
 use crate::jobs::{JobCause, enqueue};
+use crate::meter::{self, Act, Event, Feature};
 use crate::orgs::records::ORGS;
 use crate::store::audit::Action;
 use crate::store::{Read as _, StoreError, Tx};
@@ -82,6 +83,8 @@ impl Chat {
             (ConversationId::new(clock, random), row)
         };
         let question = next(ws, newest(ws, id)?);
+        let used = used(ws, row.org).count(Act::Message, 1);
+        let used = used.count(Act::ConversationStarted, u64::from(conversation.is_none()));
         let asked = Asked {
             conversation: id,
             question,
@@ -93,6 +96,7 @@ impl Chat {
             nothing_runs(tx, id)?;
             tx.put(&CONVERSATIONS, &id, &row)?;
             tx.put(&MESSAGES, &(id, question), &Message::question(asked.turn, now, text))?;
+            meter::record(tx, now, &used)?;
             begin(tx, &cause, asked, now)
         })
         .await?;
@@ -117,7 +121,9 @@ impl Chat {
         };
         let (id, now) = (ConversationId::new(ws.clock(), ws.random()), ws.clock().now());
         let row = Conversation { title, org, owner: ws.account(), created: now, updated: now, pinned: false };
+        let used = used(ws, org).count(Act::ConversationStarted, 1);
         ws.change::<_, StoreError>(Action::ConversationChanged, id, move |tx| {
+            meter::record(tx, now, &used)?;
             tx.put(&CONVERSATIONS, &id, &row)
         })
         .await?;
@@ -269,6 +275,11 @@ async fn put(ws: &Member, id: ConversationId, row: Conversation) -> Result<(), P
         tx.put(&CONVERSATIONS, &id, &row)
     });
     Ok(changed.await?)
+}
+
+/// What this person uses of the chat.
+fn used(ws: &Member, org: Option<OrgId>) -> Event {
+    Event::new(Some(ws.account()), Feature::Chat).org(org)
 }
 
 /// Refuses a second turn in the same conversation while one runs.

@@ -9,6 +9,7 @@ use super::propose::announce;
 use super::records::{CHANGE_SETS, RUNS, Run, RunKind, RunState};
 use crate::ids::DeploymentId;
 use crate::jobs::{JobCause, JobContext, JobError, Steps};
+use crate::meter::{self, Act, Event, Feature};
 use crate::orgs::{AccessError, Orgs, request_sync, session};
 use crate::store::audit::Action;
 use crate::store::{Read as _, StoreError};
@@ -57,11 +58,17 @@ pub async fn run(orgs: Orgs, job: JobContext) -> Result<(), JobError> {
         }
     };
     let at = At { ws, steps, session, id };
-    match (&run.salesforce, run.sent) {
+    let used = Event::new(run.by, Feature::Deployments).org(Some(run.org));
+    let done = match (&run.salesforce, run.sent) {
         (Some(sent), _) => at.follow(sent.clone(), run.cancel_asked).await,
         (None, Some(_)) => at.lost(&run, "Vynos was stopped while it was being sent").await,
         (None, None) => at.send(run).await,
-    }
+    };
+    // However it went, the calls were made.
+    let used = used.count(Act::SalesforceCall, at.session.calls());
+    let now = at.ws.clock().now();
+    at.ws.note(move |tx| meter::record(tx, now, &used)).await?;
+    done
 }
 
 impl At {
@@ -255,6 +262,14 @@ pub(super) async fn end(
     let cause = JobCause::of(ws);
     let ended = ws.change(Action::DeploymentEnded, format!("{id} {}", state.name()), move |tx| {
         let Some(mut run) = tx.get(&RUNS, &id)? else { return Ok(()) };
+        if run.sent.is_some() && !run.state.is_over() {
+            let act = match run.kind {
+                RunKind::Deploy => Act::Deployment,
+                RunKind::Validate => Act::Validation,
+            };
+            let used = Event::new(run.by, Feature::Deployments).org(Some(run.org)).count(act, 1);
+            meter::record(tx, now, &used)?;
+        }
         run.state = state;
         run.said = said;
         run.phase = String::new();

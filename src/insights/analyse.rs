@@ -7,6 +7,7 @@ use crate::identity::Role;
 use crate::ids::OrgId;
 use crate::jobs::{JobCause, JobContext, JobError};
 use crate::mail::Letter;
+use crate::meter::{self, Act, Event, Feature};
 use crate::notifications::{Audience, Kind, Notice, raise};
 use crate::orgs::records::{COMPONENTS, ComponentKey, ORGS, SOURCES};
 use crate::store::audit::Action;
@@ -186,7 +187,9 @@ fn rank(severity: Severity) -> u8 {
 async fn store(ws: &Worker, id: OrgId, checked: Checked) -> Result<(), StoreError> {
     let Checked { analysis, findings } = checked;
     let (now, millis, cause) = (ws.clock().now(), ws.clock().now_ms(), JobCause::of(ws));
+    let used = Event::new(ws.actor().account(), Feature::Insights).org(Some(id)).count(Act::FeatureUsed, 1);
     ws.change(Action::FindingsUpdated, id, move |tx| {
+        meter::record(tx, now, &used)?;
         let mut critical = Vec::new();
         let found: BTreeSet<String> = findings.iter().map(|(print, _)| print.clone()).collect();
         for ((_, print), mut old) in tx.scan(&FINDINGS).under(&id).rows()? {

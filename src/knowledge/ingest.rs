@@ -12,6 +12,7 @@ use super::records::{DOCUMENTS, Document, PAGES, PASSAGES, Passage, Status};
 use super::{Knowledge, TOPIC};
 use crate::ids::DocumentId;
 use crate::jobs::{JobContext, JobError, Steps};
+use crate::meter::{self, Act, Event, Feature};
 use crate::store::audit::Action;
 use crate::store::{Read, StoreError};
 use crate::workspace::index::{Entry, IndexError, Shelf};
@@ -67,8 +68,12 @@ pub async fn run(service: Knowledge, job: JobContext) -> Result<(), JobError> {
         other => other?,
     }
     let Extracted { pages, title, language, kind, warnings, .. } = found;
+    let now = ws.clock().now();
+    let used = Event::new(document.uploaded_by, Feature::Knowledge);
+    let used = used.count(Act::FeatureUsed, 1).count(Act::PageIngested, pages.len() as u64);
     let kept = ws
         .change(Action::DocumentIndexed, id, move |tx| {
+            meter::record(tx, now, &used)?;
             let Some(mut document) = tx.get(&DOCUMENTS, &id)? else { return Ok::<_, StoreError>(false) };
             if document.status == Status::Deleting {
                 return Ok(true);

@@ -13,6 +13,7 @@ use super::{INGEST, TOPIC};
 use crate::identity::Quota;
 use crate::ids::{DocumentId, JobId};
 use crate::jobs::{JobCause, enqueue};
+use crate::meter::{self, Act, Event, Feature};
 use crate::store::Read as _;
 use crate::store::audit::Action;
 use crate::web::Problem;
@@ -90,6 +91,8 @@ pub async fn add(
                 return Err(over(quota));
             }
             let job = enqueue(tx, &cause, INGEST, json!({ "document": id }))?;
+            let used = Event::new(Some(by), Feature::Knowledge).count(Act::StoredBytes, document.bytes);
+            meter::record(tx, now, &used)?;
             tx.put(&CONTENTS, &document.content, &id)?;
             tx.put(&DOCUMENTS, &id, &Document { job, ..document })?;
             tx.announce("documents");

@@ -11,6 +11,7 @@ use ring::digest;
 
 use crate::ids::OrgId;
 use crate::jobs::{JobCause, JobContext, JobError, Steps, enqueue};
+use crate::meter::{self, Act, Event, Feature};
 use crate::store::audit::Action;
 use crate::store::{Read as _, StoreError};
 use crate::wire::salesforce::session::Session;
@@ -76,15 +77,31 @@ async fn sync(orgs: &Orgs, ws: &Arc<Worker>, steps: &Steps, id: OrgId) -> Result
         Err(AccessError::Gone) => return Ok(()),
         other => other.map_err(failed)?,
     };
-    steps.progress(ws, &topic, "Reading limits and objects", 0, 0);
+    let done = with(&session, ws, steps, id, &topic).await;
+    // However it went, the calls were made.
+    let used = Event::new(steps.asked_by, Feature::Orgs).org(Some(id));
+    let used = used.count(Act::FeatureUsed, 1).count(Act::SalesforceCall, session.calls());
+    let now = ws.clock().now();
+    ws.note(move |tx| meter::record(tx, now, &used)).await?;
+    done
+}
+
+async fn with(
+    session: &Session,
+    ws: &Arc<Worker>,
+    steps: &Steps,
+    id: OrgId,
+    topic: &str,
+) -> Result<(), JobError> {
+    steps.progress(ws, topic, "Reading limits and objects", 0, 0);
     let limits = session.limits().await.map_err(|e| failed(e.into()))?;
     let present: BTreeSet<String> =
         session.objects().await.map_err(|e| failed(e.into()))?.into_iter().map(|o| o.name).collect();
     going_on(ws, steps)?;
-    steps.progress(ws, &topic, "Asking for metadata", 0, 0);
-    let retrieved = retrieve(&session, &present, steps, ws, &topic).await?;
-    let described = describe_fields::all(&session, &present, &STANDARD, |n, of| {
-        steps.progress(ws, &topic, "Reading standard objects", n, of);
+    steps.progress(ws, topic, "Asking for metadata", 0, 0);
+    let retrieved = retrieve(session, &present, steps, ws, topic).await?;
+    let described = describe_fields::all(session, &present, &STANDARD, |n, of| {
+        steps.progress(ws, topic, "Reading standard objects", n, of);
         going_on(ws, steps).is_ok()
     })
     .await
@@ -106,10 +123,10 @@ async fn sync(orgs: &Orgs, ws: &Arc<Worker>, steps: &Steps, id: OrgId) -> Result
         let batch: Vec<Found> = left.by_ref().take(BATCH).collect();
         seen.extend(batch.iter().map(|f| (f.kind.clone(), f.name.clone())));
         changed += store(ws, id, batch).await?;
-        steps.progress(ws, &topic, "Storing components", seen.len() as u64, total);
+        steps.progress(ws, topic, "Storing components", seen.len() as u64, total);
     }
     changed += remove_absent(ws, id, seen).await?;
-    finish(ws, id, &session, limits, total, changed, messages).await
+    finish(ws, id, session, limits, total, changed, messages).await
 }
 
 /// Sentences of failures say whether trying again may help.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What each module may import of ours, besides what stands below it on the ladder.
-const LADDER: [&[&str]; 23] = [
+const LADDER: [&[&str]; 24] = [
     &["apex", "clock"],
     &["ids"],
     &["seal"],
@@ -19,6 +19,7 @@ const LADDER: [&[&str]; 23] = [
     &["ledger", "mail", "models"],
     &["sim"],
     &["notifications"],
+    &["meter"],
     &["people", "admin", "audit", "health", "orgs", "knowledge", "privacy"],
     &["access", "insights"],
     &["deployments"],

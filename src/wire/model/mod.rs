@@ -1,10 +1,9 @@
 //! Client of any server that speaks the Messages API. Start at `client`; `request` builds what is sent, `sse` and
-//! `stream` read what comes, `error` says what went wrong, `retry` when to try again, `prices` what it cost.
+//! `stream` read what comes, `error` says what went wrong, `retry` when to try again.
 
 mod answer;
 mod client;
 mod error;
-mod prices;
 mod request;
 mod retry;
 mod sse;
@@ -16,7 +15,6 @@ pub use client::{
     AnswerStream, Auth, Endpoint, ModelClient, ModelInfo, Tested, VERSION_ANTHROPIC, VERSION_OTHERS,
 };
 pub use error::{Fault, ModelError};
-pub use prices::cost;
 pub use request::{Ask, AskError, Cache, Message, Profile, ResultBlock, SystemBlock, Tool, ToolResult};
 pub use sse::Decoder;
 pub use stream::{Accumulator, Event};
