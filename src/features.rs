@@ -14,7 +14,9 @@ use crate::web::Problem;
 use crate::web::live::notice_topics;
 use crate::web::page::{Bell, NavItem, NavOrg, Navigation};
 use crate::workspace::Viewer;
-use crate::{access, admin, api, audit, demo, deployments, health, insights, notifications, people, privacy};
+use crate::{
+    access, admin, api, audit, demo, deployments, health, insights, notifications, people, privacy, usage,
+};
 
 /// Who may call a route: the least role, or less than a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +99,9 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/admin/model/remove", Operator),
     route("GET", "/admin/policy", Operator),
     route("POST", "/admin/policy", Operator),
+    route("GET", "/admin/prices", Operator),
+    route("POST", "/admin/prices", Operator),
+    route("POST", "/admin/prices/remove", Operator),
     route("GET", "/admin/sso", Operator),
     route("POST", "/admin/sso", Operator),
     route("POST", "/admin/sso/remove", Operator),
@@ -136,6 +141,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/v1/orgs/{org}/sync", Token),
     route("POST", "/api/v1/orgs/{org}/sync", Token),
     route("GET", "/api/v1/search", Token),
+    route("GET", "/api/v1/usage", Token),
     route("GET", "/ca.pem", Anybody),
     route("GET", "/demo/{key}", Anybody),
     route("GET", "/forgot", Anybody),
@@ -250,6 +256,9 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/w/{workspace}/tokens/{token}/revoke", Role(Reader)),
     route("GET", "/w/{workspace}/transfer", Role(Owner)),
     route("POST", "/w/{workspace}/transfer", Role(Owner)),
+    route("GET", "/w/{workspace}/usage", Role(Reader)),
+    route("POST", "/w/{workspace}/usage/budget", Role(Admin)),
+    route("GET", "/w/{workspace}/usage/file", Role(Reader)),
     route("GET", "/workspaces", Account),
     route("GET", "/workspaces/new", Account),
     route("POST", "/workspaces/new", Account),
@@ -273,6 +282,7 @@ pub fn mount(config: &mut web::ServiceConfig) {
     notifications::routes(config);
     audit::routes(config);
     privacy::routes(config);
+    usage::routes(config);
     admin::routes(config);
 }
 
@@ -335,7 +345,7 @@ pub fn navigation(control: &Control, ws: &Viewer, current: &str) -> Result<Navig
         main.push(NavItem { count, ..item(&below("/deployments"), "Deployments", "rocket") });
     }
     main.push(item("knowledge", "Knowledge", "library"));
-    let mut foot = vec![item("orgs", "Orgs", "cloud")];
+    let mut foot = vec![item("usage", "Usage", "chart-column"), item("orgs", "Orgs", "cloud")];
     if ws.role() >= Admin {
         foot.push(item("members", "Members", "users"));
         foot.push(item("audit", "Audit log", "scroll-text"));

@@ -36,6 +36,7 @@ pub mod privacy;
 pub mod seal;
 pub mod sim;
 pub mod store;
+pub mod usage;
 pub mod web;
 pub mod wire;
 pub mod workspace;

@@ -1,11 +1,12 @@
 //! The instance, for its operators: its `workspaces` and `accounts` (and the `reset` that lets somebody in again), its `policy`, the
-//! `model` endpoint and the `mail` server with its `outbox`. Never the contents of a workspace: names, sizes, members and state at most.
+//! `model` endpoint with its `prices` and the `mail` server with its `outbox`. Never the contents of a workspace: names, sizes, members and state at most.
 
 mod accounts;
 mod mail;
 mod model;
 mod outbox;
 mod policy;
+mod prices;
 pub mod reset;
 mod sso;
 mod workspaces;
@@ -19,6 +20,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     model::routes(config);
     outbox::routes(config);
     policy::routes(config);
+    prices::routes(config);
     sso::routes(config);
     workspaces::routes(config);
 }
@@ -29,6 +31,7 @@ pub const TABS: &[(&str, &str, &str)] = &[
     ("/accounts", "Accounts", "Accounts"),
     ("/policy", "Policy", "Policy"),
     ("/model", "Model endpoint", "Model endpoint"),
+    ("/prices", "Prices", "Prices"),
     ("/mail", "Mail", "Mail"),
     ("/sso", "Single sign-on", "Single sign-on"),
     ("/traffic", "Outbound traffic", "Traffic"),

@@ -9,6 +9,7 @@ pub mod idempotent;
 mod members;
 mod orgs;
 mod search;
+mod usage;
 
 use actix_web::web;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     documents::routes(config);
     members::routes(config);
     search::routes(config);
+    usage::routes(config);
 }
 
 /// Which part of a list.

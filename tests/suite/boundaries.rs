@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What each module may import of ours, besides what stands below it on the ladder.
-const LADDER: [&[&str]; 24] = [
+const LADDER: [&[&str]; 25] = [
     &["apex", "clock"],
     &["ids"],
     &["seal"],
@@ -24,6 +24,7 @@ const LADDER: [&[&str]; 24] = [
     &["access", "insights"],
     &["deployments"],
     &["chat"],
+    &["usage"],
     &["api"],
     &["demo"],
     &["features", "console", "erasure"],

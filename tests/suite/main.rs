@@ -66,5 +66,6 @@ mod tables;
 mod tls;
 mod traffic;
 mod unreadable_disk;
+mod usage;
 mod webdriver;
 mod wire_model;

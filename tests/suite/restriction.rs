@@ -51,7 +51,7 @@ const BEGINS: [(&str, &[(&str, &str)]); 18] = [
 ];
 
 /// What a workspace still may do then: read, tidy, decide who comes in, end what runs, and delete.
-const STAYS: [&str; 26] = [
+const STAYS: [&str; 27] = [
     "/api/v1/change-sets",
     "/api/v1/change-sets/{change_set}/cancel",
     "/api/v1/change-sets/{change_set}/rollback",
@@ -79,6 +79,7 @@ const STAYS: [&str; 26] = [
     "/w/{workspace}/o/{org}/sync/cancel",
     "/w/{workspace}/privacy/restrict",
     "/w/{workspace}/settings",
+    "/w/{workspace}/usage/budget",
 ];
 /// Tokens of the API and the ownership are no processing either.
 const ACCESS: [&str; 3] =
