@@ -30,6 +30,7 @@ pub const TABS: &[(&str, &str, &str)] = &[
     ("/policy", "Policy", "Policy"),
     ("/model", "Model endpoint", "Model endpoint"),
     ("/mail", "Mail", "Mail"),
+    ("/privacy", "Privacy policy", "Privacy"),
     ("/sso", "Single sign-on", "Single sign-on"),
     ("/traffic", "Outbound traffic", "Traffic"),
 ];

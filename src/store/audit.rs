@@ -127,6 +127,8 @@ actions! {
     PasskeyRenamed "passkey.renamed"
     PasswordChanged "password.changed"
     PasswordReset "password.reset"
+    PolicyAcknowledged "policy.acknowledged"
+    PolicyPublished "policy.published"
     QuestionAnswered "question.answered"
     QuestionAsked "question.asked"
     RecoveryCodesRenewed "recovery_codes.renewed"
