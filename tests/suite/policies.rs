@@ -86,7 +86,6 @@ async fn the_page_of_cookies_names_those_that_are_set() {
             set.extend(answer.headers.get_all(SET_COOKIE).iter().map(|v| v.to_str().unwrap().to_owned()));
         }
     }
-    }
     set.extend(ada.cookies().into_keys().map(|name| format!("{name}=")));
     let fresh = server.client();
     let signed = fresh.sign_in("ada@halden.example", PASSWORD).await;
