@@ -33,6 +33,7 @@ pub const TABS: &[(&str, &str, &str)] = &[
     ("/model", "Model endpoint", "Model endpoint"),
     ("/prices", "Prices", "Prices"),
     ("/mail", "Mail", "Mail"),
+    ("/privacy", "Privacy policy", "Privacy"),
     ("/sso", "Single sign-on", "Single sign-on"),
     ("/traffic", "Outbound traffic", "Traffic"),
 ];

@@ -12,7 +12,7 @@ use crate::identity::{Control, Email, IdentityError, Role};
 use crate::seal::Secret;
 use crate::web::page::{render_with, see_other};
 use crate::web::problem::FieldError;
-use crate::web::{Operator, PostForm, Problem, Shell, Web, page};
+use crate::web::{Confirmed, Operator, PostForm, Problem, Shell, Web, page};
 
 /// Lines of the group mapping that are kept.
 const MOST_LINES: usize = 200;
@@ -235,6 +235,7 @@ async fn save(
     web: web::Data<Web>,
     sso: web::Data<Sso>,
     me: Operator,
+    _: Confirmed,
     PostForm(typed): PostForm<Typed>,
 ) -> Result<HttpResponse, Problem> {
     let only_test = typed.act == "test";
@@ -270,7 +271,12 @@ async fn save(
     }
 }
 
-async fn remove(sso: web::Data<Sso>, me: Operator, _: PostForm<Nothing>) -> Result<HttpResponse, Problem> {
+async fn remove(
+    sso: web::Data<Sso>,
+    me: Operator,
+    _: Confirmed,
+    _: PostForm<Nothing>,
+) -> Result<HttpResponse, Problem> {
     let (store, actor) = (sso.clone(), me.actor());
     web::block(move || store.remove(actor)).await??;
     Ok(see_other("/admin/sso"))

@@ -43,6 +43,9 @@ pub struct Account {
     /// When the person asked to delete it.
     #[serde(default)]
     pub deletion: Option<Timestamp>,
+    /// The newest version of the privacy policy that the person has read.
+    #[serde(default)]
+    pub acknowledged_policy: u32,
 }
 
 fn on() -> bool {
@@ -201,6 +204,7 @@ impl Control {
             time_zone: String::new(),
             shortcuts: true,
             deletion: None,
+            acknowledged_policy: 0,
         };
         tx.put(&ACCOUNTS, &id, &account)?;
         Ok(id)

@@ -11,6 +11,7 @@ pub mod invitations;
 pub mod memberships;
 pub mod passkeys;
 pub mod password;
+pub mod policies;
 pub mod reset;
 pub mod second_factor;
 pub mod sessions;

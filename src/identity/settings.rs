@@ -35,6 +35,8 @@ pub struct Settings {
     pub quota: Quota,
     /// Whom people ask about their data: a name, an address, a page. Shown on the policy pages.
     pub privacy_contact: String,
+    /// The newest version of the privacy policy that everybody has to acknowledge; 0 = none.
+    pub material_policy: u32,
 }
 
 impl Default for Settings {
@@ -51,6 +53,7 @@ impl Default for Settings {
             session_days: 7,
             quota: Quota::default(),
             privacy_contact: String::new(),
+            material_policy: 0,
         }
     }
 }

@@ -1,7 +1,8 @@
-//! What people are owed about their data: what is kept and where it goes (`pages`), where it went (`traffic`), and that
-//! processing can be restricted (`restriction`).
+//! What people are owed about their data: what is kept and where it goes (`pages`), where it went (`traffic`), that
+//! processing can be restricted (`restriction`), and the `policy` that promises it.
 
 mod pages;
+mod policy;
 mod restriction;
 mod traffic;
 mod traffic_pages;
@@ -10,6 +11,7 @@ use actix_web::web;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     pages::routes(config);
+    policy::routes(config);
     restriction::routes(config);
     traffic_pages::routes(config);
 }

@@ -129,6 +129,8 @@ actions! {
     PasskeyRenamed "passkey.renamed"
     PasswordChanged "password.changed"
     PasswordReset "password.reset"
+    PolicyAcknowledged "policy.acknowledged"
+    PolicyPublished "policy.published"
     PricesChanged "prices.changed"
     QuestionAnswered "question.answered"
     QuestionAsked "question.asked"

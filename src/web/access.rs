@@ -21,6 +21,20 @@ const SECURE_COOKIE: &str = "__Host-vynos";
 const PLAIN_COOKIE: &str = "vynos";
 
 /// The name of the session cookie here.
+/// Every cookie that is ever set: name, what for, until when. There is one, under a plain name where browsers refuse the other.
+pub const COOKIES: [(&str, &str, &str); 2] = [
+    (
+        SECURE_COOKIE,
+        "Recognises your session, also while you are signing in. No script can read it, and it is only sent to this server.",
+        "You sign out, or the session ends",
+    ),
+    (
+        PLAIN_COOKIE,
+        "The same, where Vynos runs without TLS on its own machine",
+        "You sign out, or the session ends",
+    ),
+];
+
 pub fn cookie_name(web: &Web) -> &'static str {
     if web.secure() { SECURE_COOKIE } else { PLAIN_COOKIE }
 }

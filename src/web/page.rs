@@ -91,6 +91,8 @@ pub struct Shell {
     pub time_zone: String,
     pub csrf: String,
     pub demo: bool,
+    /// A version of the privacy policy that the person has to acknowledge.
+    pub policy: Option<u32>,
     /// The workspace the page is in, and all of the person's.
     pub workspace: Option<WorkspaceRow>,
     pub workspaces: Vec<WorkspaceRow>,
@@ -116,6 +118,8 @@ impl Shell {
             time_zone: person.time_zone.clone(),
             csrf: me.csrf().to_owned(),
             demo: web.demo,
+            policy: Some(web.settings().material_policy)
+                .filter(|wanted| *wanted > person.acknowledged_policy),
             workspace: None,
             workspaces,
             navigation: Navigation::default(),

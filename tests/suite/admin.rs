@@ -6,6 +6,7 @@ use vynos::ids::AccountId;
 use crate::access::{person, signed_in};
 use crate::chat_pages::talking;
 use crate::harness::Server;
+use crate::knowledge::{says, upload};
 use crate::members::joined;
 
 fn account(server: &Server, name: &str) -> AccountId {
@@ -86,6 +87,8 @@ async fn no_page_of_the_operator_tells_contents() {
     let words = ["canarychat turnstile", "canarydocument"];
     let asked = rig.ada.post("/w/halden-energy/chat", &[("text", words[0])]).await;
     assert_eq!(asked.status, 303, "{}", asked.body);
+    upload(&rig.ada, &[("canarydocument.md", b"# canarytext")]).await;
+    says(&rig.ada, "canarydocument").await;
     let pages: Vec<&str> = vynos::features::ROUTES
         .iter()
         .filter(|route| {

@@ -25,7 +25,18 @@ async fn where_data_goes_and_who_may_come_in_is_shown_calmly() {
     browser.click(".auth-f .btn.pri").await;
     browser.wait("return location.pathname !== '/sign-in'").await;
     let account = format!("/admin/accounts/{max}");
+    let published = [
+        ("text", "# Rules\n\n| Kind | What |\n| --- | --- |\n| Account | Name |"),
+        ("what", "Shorter"),
+        ("material", "true"),
+    ];
+    assert_eq!(rig.ada.post("/admin/privacy", &published).await.status, 303);
     for (name, path) in [
+        ("chat", "/w/halden-energy/chat"),
+        ("conversation", conversation.as_str()),
+        ("policy-editor", "/admin/privacy"),
+        ("policy", "/privacy"),
+        ("cookies", "/cookies"),
         ("data", "/w/halden-energy/privacy"),
         ("traffic", "/w/halden-energy/privacy/traffic"),
         ("workspaces", "/admin/workspaces"),
@@ -38,7 +49,6 @@ async fn where_data_goes_and_who_may_come_in_is_shown_calmly() {
             browser.goto(&format!("{}{path}", rig.server.base)).await;
             is_calm(&browser, name).await;
             is_accessible(&browser, name).await;
-            browser.picture(&format!("privacy-{name}-{width}")).await;
         }
     }
 }

@@ -48,6 +48,7 @@ mod old_data;
 mod orgs;
 mod outbox;
 mod passkeys;
+mod policies;
 mod power_loss;
 mod quiet_logs;
 mod reset;
