@@ -30,6 +30,7 @@ use crate::meter::Meter;
 use crate::models::Models;
 use crate::orgs::{Orgs, Refreshing};
 use crate::seal::{MasterKey, SealError, Secret};
+use crate::usage::{Sampler, Sampling};
 use crate::web::{Problem, Web, form, guard, tls};
 use crate::workspace::pool::DataError;
 use crate::workspace::{DataDir, Door, Pool};
@@ -134,6 +135,9 @@ pub struct App {
     /// Deletes accounts whose time is over.
     pub eraser: Eraser,
     erasing: erasure::Running,
+    /// Measures what workspaces take.
+    pub sampler: Sampler,
+    sampling: Sampling,
     _lock: std::fs::File,
 }
 
@@ -232,6 +236,7 @@ impl App {
             .map_err(|error| tracing::error!(%error, "console commands can't reach this server"))
             .ok();
         let (control, door) = (web.control.clone(), web.door.clone());
+        let sampler = Sampler::new(control.clone(), door.clone(), options.clock.clone());
         let eraser = Eraser::new(control, door, options.clock.clone(), options.random.clone());
         let (server, running) = serve(listener, services, certificate.as_ref(), options.workers)?;
         Ok(Self {
@@ -251,6 +256,8 @@ impl App {
             console,
             erasing: eraser.start(),
             eraser,
+            sampling: sampler.start(),
+            sampler,
             _lock: lock,
         })
     }
@@ -276,10 +283,12 @@ impl App {
             self.server.stop(false).await;
         }
         let _ = self.running.await;
-        let Self { web, runner, ledger, mails, console, eraser, erasing, .. } = self;
+        let Self { web, runner, ledger, mails, console, eraser, erasing, sampler, sampling, .. } = self;
         drop(runner);
         erasing.stop().await;
         drop(eraser);
+        sampling.stop().await;
+        drop(sampler);
         if let Some(console) = console {
             console.stop().await;
         }

@@ -263,6 +263,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/w/{workspace}/transfer", Role(Owner)),
     route("GET", "/w/{workspace}/usage", Role(Reader)),
     route("POST", "/w/{workspace}/usage/budget", Role(Admin)),
+    route("GET", "/w/{workspace}/usage/capacity", Role(Admin)),
     route("GET", "/w/{workspace}/usage/file", Role(Reader)),
     route("GET", "/workspaces", Account),
     route("GET", "/workspaces/new", Account),

@@ -182,7 +182,8 @@ impl Month {
         if year.len() != 4 || month.len() != 2 {
             return None;
         }
-        Date::new(year.parse().ok()?, month.parse().ok()?, 1).ok().map(Self)
+        let month = Date::new(year.parse().ok()?, month.parse().ok()?, 1).ok().map(Self)?;
+        Some(month).filter(|month| month.name() == text)
     }
 
     pub fn first(self) -> Date {

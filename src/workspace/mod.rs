@@ -1,7 +1,7 @@
 //! The tenant. A [`Workspace`] is one keyspace file, its keys, blobs and index; code reaches it only through
 //! the handle that the [`door`] hands out for a verified membership, a due job or the console.
 //! `pool` opens and closes the files, `change` is the only way to write, `blobs` holds large files.
-//! `index` is what search reads.
+//! `index` is what search reads, `space` what all of it takes on the disk.
 
 pub mod blobs;
 pub mod change;
@@ -9,6 +9,7 @@ pub mod door;
 pub mod index;
 pub mod live;
 pub mod pool;
+pub mod space;
 
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ pub struct Workspace {
 /// The open files of a workspace; shared by all who are in it at the moment.
 struct Tenant {
     id: WorkspaceId,
+    home: std::path::PathBuf,
     file: File,
     records: SubKey,
     lookups: SubKey,
@@ -57,6 +59,7 @@ impl Tenant {
     ) -> Self {
         Self {
             id,
+            home: home.to_owned(),
             file,
             records: key.sub(Use::Records),
             lookups: key.sub(Use::Lookups),

@@ -9,6 +9,7 @@ use vynos::meter::records::{self, DAYS, spent};
 use vynos::meter::{Act, Feature, Limit, Sums, Whose};
 use vynos::sim::model::MODEL;
 use vynos::store::{Read as _, StoreError};
+use vynos::usage::samples::SAMPLES;
 
 use crate::access::signed_in;
 use crate::chat_pages::{ask, ended, talking};
@@ -334,4 +335,37 @@ async fn an_empty_month_a_coming_month_and_a_wrong_budget_are_said() {
     server.clock.advance(jiff::SignedDuration::from_hours(24 * 80));
     let ada = signed_in(&server, "ada").await;
     assert!(ada.get(PAGE).await.body.contains("The price table is from 1 November 2026"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn capacity_is_measured_once_a_day_and_forecast_after_a_week() {
+    let (rig, sim) = talking().await;
+    upload(&rig.ada, &[("guide.md", b"# Guide\n\nGreet people.\n")]).await;
+    says(&rig.ada, "Ready").await;
+    let sampler = &rig.server.app().sampler;
+    sampler.take_due().await.unwrap();
+    let page = rig.ada.get(&format!("{PAGE}/capacity")).await.body;
+    for words in
+        ["Not enough history: 1 of 7 days", "Search index", "Database", "<td class=\"t\">Production</td>"]
+    {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    for _ in 0..6 {
+        rig.server.clock.advance(jiff::SignedDuration::from_hours(24));
+        sampler.take_due().await.unwrap();
+        sampler.take_due().await.unwrap();
+    }
+    let ws = rig.server.app().web.door.for_runner(workspace(&rig.server)).unwrap();
+    let samples = ws.read().unwrap().scan(&SAMPLES).rows().unwrap();
+    assert_eq!(samples.len(), 7, "one a day");
+    assert!(samples.iter().all(|(_, s)| s.keyspace > 0 && s.index > 0 && s.blobs > 23), "{samples:?}");
+    let readings = samples.iter().filter(|(_, sample)| !sample.orgs.is_empty()).count();
+    assert!(readings <= 2, "a reading of yesterday says nothing of today: {readings}");
+    let ada = signed_in(&rig.server, "ada").await;
+    let page = ada.get(&format!("{PAGE}/capacity")).await.body;
+    assert!(page.contains("if it goes on like this") && page.contains("<polygon points="), "{page}");
+    assert!(page.contains("of 7 days</td>"), "the org’s calls have too few readings: {page}");
+    joined(&rig.server, "max", Role::Member);
+    assert_eq!(signed_in(&rig.server, "max").await.get(&format!("{PAGE}/capacity")).await.status, 403);
+    sim.stop().await;
 }
