@@ -99,7 +99,7 @@ impl Sampler {
                     self.known().insert(id, today);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, workspace = %id, "what a workspace takes was not measured")
+                    tracing::warn!(%error, workspace = %id, "what a workspace takes was not measured");
                 }
             }
         }

@@ -21,6 +21,7 @@ mod browser_notifications;
 mod browser_passkeys;
 mod browser_privacy;
 mod browser_sso;
+mod browser_usage;
 mod chat_api;
 mod chat_pages;
 mod console;
