@@ -117,6 +117,11 @@ impl UsagePage {
         u64::try_from(u128::from(cached) * 100 / all.max(1)).unwrap_or(100)
     }
 
+    /// The first figure stands beside a budget.
+    fn budgeted(&self) -> bool {
+        self.running && self.budgets.iter().any(|b| b.key.is_empty() || self.own)
+    }
+
     /// What the month will cost if it goes on like this.
     fn coming(&self) -> Option<String> {
         let day = u64::from(self.today.day().unsigned_abs());

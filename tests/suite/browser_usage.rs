@@ -80,6 +80,8 @@ async fn usage_capacity_and_prices_are_calm_and_accessible() {
         browser.narrow(390, 844).await;
         browser.goto(&url).await;
         is_calm(&browser, path).await;
+        browser.run("scrollTo(0, document.body.scrollHeight)").await;
+        browser.picture(&format!("{}-end", path.rsplit('/').next().unwrap())).await;
     }
     // The table twin opens without a script, and says the days that the bars show.
     browser.narrow(1440, 1200).await;
