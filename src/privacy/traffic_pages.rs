@@ -14,7 +14,7 @@ use crate::identity::{Control, Role};
 use crate::ids::AccountId;
 use crate::ledger::Sums;
 use crate::store::{Read, StoreError};
-use crate::web::page::{grouped, local_time};
+use crate::web::page::{grouped, local_time, size};
 use crate::web::table_file::{Format, Gone, Rows, download};
 use crate::web::{Me, Operator, Problem, Shell, Web, page};
 use crate::workspace::Viewer;
@@ -278,28 +278,4 @@ fn cells(line: &Line, name: String) -> [Value; 11] {
         json!(line.received_bytes),
         json!(line.millis),
     ]
-}
-
-/// 512 B, 38.4 KB, 1.94 GB: three digits at most.
-fn size(bytes: u64) -> String {
-    let mut whole = bytes as f64;
-    for unit in ["B", "KB", "MB", "GB", "TB"] {
-        if whole < 999.5 || unit == "TB" {
-            let places = if unit == "B" || whole >= 99.95 { 0 } else { usize::from(whole < 9.995) + 1 };
-            return format!("{whole:.places$} {unit}");
-        }
-        whole /= 1000.0;
-    }
-    String::new()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_three_digits() {
-        let sizes = [0, 512, 999, 38_400, 167_000_000, 1_940_000_000, 9_999, 999_999].map(size);
-        assert_eq!(sizes, ["0 B", "512 B", "999 B", "38.4 KB", "167 MB", "1.94 GB", "10.0 KB", "1.00 MB"]);
-    }
 }

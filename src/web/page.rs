@@ -212,6 +212,19 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
+/// 512 B, 38.4 KB, 1.94 GB: three digits at most.
+pub fn size(bytes: u64) -> String {
+    let mut whole = bytes as f64;
+    for unit in ["B", "KB", "MB", "GB", "TB"] {
+        if whole < 999.5 || unit == "TB" {
+            let places = if unit == "B" || whole >= 99.95 { 0 } else { usize::from(whole < 9.995) + 1 };
+            return format!("{whole:.places$} {unit}");
+        }
+        whole /= 1000.0;
+    }
+    String::new()
+}
+
 /// Sends the browser on with GET after a post.
 pub fn see_other(to: &str) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((actix_web::http::header::LOCATION, to)).finish()
@@ -235,6 +248,12 @@ mod tests {
             [0, 999, 1000, 412_300, 1_000_000].map(grouped),
             ["0", "999", "1,000", "412,300", "1,000,000"]
         );
+    }
+
+    #[test]
+    fn sizes_have_three_digits() {
+        let sizes = [0, 512, 999, 38_400, 167_000_000, 1_940_000_000, 9_999, 999_999].map(size);
+        assert_eq!(sizes, ["0 B", "512 B", "999 B", "38.4 KB", "167 MB", "1.94 GB", "10.0 KB", "1.00 MB"]);
     }
 
     #[test]
