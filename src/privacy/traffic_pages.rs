@@ -99,9 +99,10 @@ async fn workspace(
     asked: web::Query<Asked>,
 ) -> Result<HttpResponse, Problem> {
     let shell = Shell::workspace(&web, &me, &ws, "Outbound traffic", "privacy/traffic")?;
-    let shell = match ws.role() >= Role::Admin {
-        true => shell.under(vec![Crumb::new("Data and privacy", format!("/w/{}/privacy", ws.row().slug))]),
-        false => shell,
+    let shell = if ws.role() >= Role::Admin {
+        shell.under(vec![Crumb::new("Data and privacy", format!("/w/{}/privacy", ws.row().slug))])
+    } else {
+        shell
     };
     let (of, base) = (ws.row().name.clone(), format!("/w/{}/privacy/traffic", ws.row().slug));
     let whose = whose(&me, &ws);
