@@ -8,7 +8,7 @@ use askama::Template;
 use crate::identity::{Control, Role, WorkspaceState};
 use crate::ids::WorkspaceId;
 use crate::store::StoreError;
-use crate::web::page::grouped;
+use crate::web::page::size;
 use crate::web::{Operator, Problem, Shell, Web, page};
 
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -21,7 +21,7 @@ struct Row {
     slug: String,
     owners: String,
     members: usize,
-    kilobytes: String,
+    size: String,
     created: String,
     restricted: bool,
 }
@@ -47,12 +47,11 @@ async fn show(web: web::Data<Web>, me: Operator) -> Result<HttpResponse, Problem
 
 fn read(web: &Web, id: WorkspaceId, row: crate::identity::WorkspaceRow) -> Result<Row, StoreError> {
     let members = web.control.members_of(id)?;
-    let size = size_of(&web.pool.data().home(id)).unwrap_or_default();
     Ok(Row {
         id,
         owners: owners(&web.control, &members)?,
         members: members.len(),
-        kilobytes: grouped(size.div_ceil(1024)),
+        size: size(bytes_below(&web.pool.data().home(id)).unwrap_or_default()),
         created: row.created.strftime("%-d %b %Y").to_string(),
         restricted: row.state == WorkspaceState::Restricted,
         name: row.name,
@@ -69,17 +68,17 @@ fn owners(control: &Control, members: &[(crate::ids::AccountId, Role)]) -> Resul
 }
 
 /// Bytes of all files below a folder.
-fn size_of(folder: &Path) -> std::io::Result<u64> {
-    let mut size = 0;
+fn bytes_below(folder: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            size += size_of(&entry.path())?;
+            bytes += bytes_below(&entry.path())?;
         } else if kind.is_file() {
             // A file of the index may go meanwhile.
-            size += entry.metadata().map(|m| m.len()).unwrap_or_default();
+            bytes += entry.metadata().map(|m| m.len()).unwrap_or_default();
         }
     }
-    Ok(size)
+    Ok(bytes)
 }

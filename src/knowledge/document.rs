@@ -10,7 +10,7 @@ use super::{Knowledge, TOPIC, delete, retry};
 use crate::identity::Role;
 use crate::ids::DocumentId;
 use crate::store::Read as _;
-use crate::web::page::{grouped, see_other};
+use crate::web::page::{see_other, size};
 use crate::web::{Crumb, Me, PostForm, Problem, Shell, Web, page};
 use crate::workspace::index::{Fragment, hits};
 use crate::workspace::{Member, Viewer, Workspace};
@@ -81,7 +81,7 @@ async fn show(
         shell: shell.under(vec![Crumb::new("Knowledge", format!("/w/{slug}/knowledge"))]),
         slug,
         id,
-        size: format!("{} KB", grouped(document.bytes.div_ceil(1024))),
+        size: size(document.bytes),
         uploaded: document.uploaded.strftime("%-d %B %Y").to_string(),
         number,
         previous: (number > 1).then(|| number - 1),

@@ -72,6 +72,7 @@ fn going_on(ws: &Worker, steps: &Steps) -> Result<(), JobError> {
 }
 
 async fn sync(orgs: &Orgs, ws: &Arc<Worker>, steps: &Steps, id: OrgId) -> Result<(), JobError> {
+    going_on(ws, steps)?;
     let topic = format!("org:{id}");
     let session = match session(orgs, ws, id, format!("sync {}", steps.id)) {
         Err(AccessError::Gone) => return Ok(()),
@@ -188,8 +189,11 @@ async fn retrieve_once(
     ws: &Worker,
     topic: &str,
 ) -> Result<Retrieved, NotRetrieved> {
+    let may = || going_on(ws, steps).map_err(NotRetrieved::Other);
+    may()?;
     let id = session.retrieve(types).await?;
     for poll in 0..POLLS {
+        may()?;
         if let Some(retrieved) = session.retrieved(&id).await? {
             return Ok(retrieved);
         }

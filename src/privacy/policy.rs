@@ -11,7 +11,7 @@ use crate::identity::policies::{LONGEST, PolicyVersion};
 use crate::identity::{Control, IdentityError};
 use crate::notifications::{self, Kind, Notice};
 use crate::store::audit::Action;
-use crate::web::access::{COOKIES, request_id};
+use crate::web::access::{COOKIES, back, request_id};
 use crate::web::markdown::{self, Place};
 use crate::web::page::{render_with, see_other};
 use crate::web::problem::FieldError;
@@ -110,7 +110,7 @@ async fn acknowledge(
     let target = format!("{id} version {number}");
     let note = Note::new(me.actor(), Action::PolicyAcknowledged, target).asked_by(request_id(&request));
     web.control.change(note, move |tx| Control::acknowledge_policy(tx, id, number)).await?;
-    Ok(see_other("/"))
+    Ok(see_other(&back(&request)))
 }
 
 #[derive(Template)]

@@ -16,7 +16,7 @@ use crate::ledger::Sums;
 use crate::store::{Read, StoreError};
 use crate::web::page::{grouped, local_time, size};
 use crate::web::table_file::{Format, Gone, Rows, download};
-use crate::web::{Me, Operator, Problem, Shell, Web, page};
+use crate::web::{Crumb, Me, Operator, Problem, Shell, Web, page};
 use crate::workspace::Viewer;
 
 /// Lines read at once for a file.
@@ -99,6 +99,11 @@ async fn workspace(
     asked: web::Query<Asked>,
 ) -> Result<HttpResponse, Problem> {
     let shell = Shell::workspace(&web, &me, &ws, "Outbound traffic", "privacy/traffic")?;
+    let shell = if ws.role() >= Role::Admin {
+        shell.under(vec![Crumb::new("Data and privacy", format!("/w/{}/privacy", ws.row().slug))])
+    } else {
+        shell
+    };
     let (of, base) = (ws.row().name.clone(), format!("/w/{}/privacy/traffic", ws.row().slug));
     let whose = whose(&me, &ws);
     draw(&web, &gate, Drawn { shell, base, of: Some(of), whose, asked: &asked }, move || ws.read()).await

@@ -238,8 +238,8 @@ impl FromRequest for Confirmed {
     }
 }
 
-/// Where a person goes on after confirming: the page itself, or the one that a form was on.
-fn back(request: &HttpRequest) -> String {
+/// Where a person goes on after confirming or acknowledging: the page itself, or the one that a form was on.
+pub fn back(request: &HttpRequest) -> String {
     if request.method() == actix_web::http::Method::GET {
         return request.uri().path_and_query().map_or("/", |p| p.as_str()).to_owned();
     }

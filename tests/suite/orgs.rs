@@ -47,7 +47,7 @@ fn form(login: &str) -> [(&str, &str); 4] {
 
 impl Rig {
     /// The link that leaves for Salesforce.
-    async fn begin(&self) -> String {
+    pub async fn begin(&self) -> String {
         let page = self.ada.post("/w/halden-energy/orgs/connect", &form(self.sim.url().as_str())).await;
         assert_eq!(page.status, 200, "{}", page.body);
         page.between("id=\"go\" rel=\"noreferrer\" href=\"", "\"")
@@ -57,7 +57,7 @@ impl Rig {
     }
 
     /// Follows a link to Salesforce and back; answers the path of our callback with what it carries.
-    async fn consent(&self, go: &str) -> String {
+    pub async fn consent(&self, go: &str) -> String {
         let abroad = Client::new(String::new());
         let answer = abroad.send(abroad.request("GET", go)).await;
         answer.location().strip_prefix(&self.server.base).unwrap_or_else(|| panic!("{answer:?}")).to_owned()

@@ -1,15 +1,24 @@
 //! Restriction of processing: whatever would send, sync, read in or analyse answers so, and no byte leaves.
 
+use std::time::Duration;
+
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
+use vynos::clock::Random;
 use vynos::features::ROUTES;
 use vynos::identity::Role;
+use vynos::ids::JobId;
+use vynos::orgs::{records, request_sync};
+use vynos::sim::salesforce::Consent;
 
 use crate::access::signed_in;
 use crate::chat_pages::{ask, ended, talking};
 use crate::harness::{Answer, Client};
 use crate::knowledge::{says, upload};
 use crate::members::{joined, workspace};
+use crate::orgs::rig;
+
+const RESTRICT: &str = "/w/halden-energy/privacy/restrict";
 
 /// What begins processing, and what it is called with: a form, or JSON under `/api/`.
 const BEGINS: [(&str, &[(&str, &str)]); 18] = [
@@ -180,14 +189,13 @@ async fn while_processing_is_restricted_nothing_leaves_and_everything_stays_read
     let ids = Ids::of(&rig.ada).await;
     let id = workspace(&rig.server);
     joined(&rig.server, "max", Role::Owner);
-    let restrict = "/w/halden-energy/privacy/restrict";
-    assert_eq!(rig.ada.post(restrict, &[("restricted", "true")]).await.status, 303);
+    assert_eq!(rig.ada.post(RESTRICT, &[("restricted", "true")]).await.status, 303);
     let before = (rig.sim.calls(), model.calls());
     for (path, fields) in BEGINS {
         let answer = ids.begin(&rig.ada, path, fields).await;
         assert!(answer.status == 409 || answer.status == 422, "{path}: {} {}", answer.status, answer.body);
         assert!(
-            answer.body.contains("nothing is sent, synced or analysed until an owner"),
+            answer.body.contains("nothing is sent, synced or analysed until an owner lifts the restriction"),
             "{path}: {}",
             answer.body
         );
@@ -209,4 +217,79 @@ async fn while_processing_is_restricted_nothing_leaves_and_everything_stays_read
     assert!(rig.sim.calls() > before.0);
     let log = rig.ada.get("/w/halden-energy/audit?of=members").await;
     assert!(log.body.contains("workspace.restricted") && log.body.contains("workspace.unrestricted"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_org_is_not_connected_by_a_way_back_that_was_open_before() {
+    let rig = rig(Consent::Auto).await;
+    let back = rig.consent(&rig.begin().await).await;
+    assert_eq!(rig.ada.post(RESTRICT, &[("restricted", "true")]).await.status, 303);
+    let calls = rig.sim.calls();
+    let refused = rig.ada.get(&back).await;
+    assert!(
+        refused.status == 409 && refused.body.contains("an owner lifts the restriction"),
+        "{}",
+        refused.body
+    );
+    assert_eq!(rig.sim.calls(), calls);
+    // The way back was not used up.
+    assert_eq!(rig.ada.post(RESTRICT, &[("restricted", "false")]).await.status, 303);
+    assert_eq!(rig.ada.get(&back).await.location(), "/w/halden-energy/o/production");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_sync_ends_when_processing_is_restricted() {
+    let rig = rig(Consent::Auto).await;
+    rig.sim.misbehave(|faults| faults.slow_retrieve = 1_000);
+    rig.connect().await;
+    let mut packing = false;
+    for _ in 0..600 {
+        packing = rig.ada.get("/w/halden-energy/o/production").await.body.contains("packing the metadata");
+        if packing {
+            break;
+        }
+        tokio::time::timeout(Duration::from_millis(10), std::future::pending::<()>()).await.ok();
+    }
+    assert!(packing);
+    assert_eq!(rig.ada.post(RESTRICT, &[("restricted", "true")]).await.status, 303);
+    let page = rig.synced().await;
+    assert!(page.contains("Processing in this workspace is restricted. Nothing more was sent."), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_waited_when_processing_was_restricted_calls_nobody() {
+    let rig = rig(Consent::Auto).await;
+    rig.connect().await;
+    rig.synced().await;
+    let (web, id) = (rig.server.app().web.clone(), workspace(&rig.server));
+    let ws = web.door.for_runner(id).unwrap();
+    let (org, _) = records::by_slug(&ws.read().unwrap(), "production").unwrap().unwrap();
+    let job = JobId::new(&web.clock, &Random::system());
+    let leave = web.door.for_job(id, job, None).unwrap().unwrap().processing().unwrap();
+    assert_eq!(rig.ada.post(RESTRICT, &[("restricted", "true")]).await.status, 303);
+    let calls = rig.sim.calls();
+    request_sync(&ws, org, leave).await.unwrap();
+    assert!(rig.synced().await.contains("Nothing more was sent."));
+    assert_eq!(rig.sim.calls(), calls);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_answer_asks_the_model_no_more_when_processing_is_restricted() {
+    let (rig, model) = talking().await;
+    let before = model.calls();
+    let path = ask(&rig.ada, "[[fake:long 400]][[fake:slow 10]][[fake:tools org_overview {}]]").await;
+    for _ in 0..600 {
+        if model.calls() > before {
+            break;
+        }
+        tokio::time::timeout(Duration::from_millis(5), std::future::pending::<()>()).await.ok();
+    }
+    assert_eq!(rig.ada.post(RESTRICT, &[("restricted", "true")]).await.status, 303);
+    let page = ended(&rig.ada, &path).await;
+    assert!(
+        page.body.contains("word399") && page.body.contains("is restricted: nothing is sent"),
+        "{}",
+        page.body
+    );
+    assert_eq!(model.calls(), before + 1);
 }
