@@ -14,10 +14,8 @@ use crate::ids::{ChangeSetId, MessageId, TurnId};
 
 /// A listener hears that nothing happened after this long, so that dead connections are noticed.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Texts of one turn that are told one by one; what follows joins the last of them in larger pieces.
-const TOLD_SINGLY: usize = 20_000;
 
-/// What happens in a turn. Small: a turn holds thousands, nearly all of them texts.
+/// What happens in a turn.
 #[derive(Clone, Debug)]
 pub enum Event {
     Citation(Box<Citation>),
@@ -118,30 +116,65 @@ impl Numbered {
 
 /// A turn that runs.
 pub struct Running {
-    events: Mutex<Vec<Event>>,
+    told: Mutex<Told>,
     count: watch::Sender<usize>,
     /// Cancelled when a person stops the turn.
     pub stop: CancellationToken,
 }
 
-impl Running {
-    fn new() -> Self {
-        Self { events: Mutex::default(), count: watch::Sender::new(0), stop: CancellationToken::new() }
-    }
+/// What a turn told so far. Small: a turn tells thousands of texts, of a few letters each.
+#[derive(Default)]
+struct Told {
+    /// All texts, one after the other.
+    text: String,
+    events: Vec<Kept>,
+}
 
-    pub fn tell(&self, event: Event) {
-        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        events.push(event);
-        self.count.send_replace(events.len());
-    }
+enum Kept {
+    Other(Box<Event>),
+    /// A text, up to here.
+    Text(usize),
+}
 
-    /// Whether texts should be gathered before they are told.
-    pub fn is_crowded(&self) -> bool {
-        *self.count.borrow() > TOLD_SINGLY
+impl Told {
+    fn push(&mut self, event: Event) {
+        let kept = match event {
+            Event::Text(text) => {
+                self.text.push_str(&text);
+                Kept::Text(self.text.len())
+            }
+            other => Kept::Other(Box::new(other)),
+        };
+        self.events.push(kept);
     }
 
     fn get(&self, at: usize) -> Option<Event> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).get(at).cloned()
+        match self.events.get(at)? {
+            Kept::Other(event) => Some(Event::clone(event)),
+            Kept::Text(to) => {
+                let before = self.events[..at].iter().rev().find_map(|kept| match kept {
+                    Kept::Text(to) => Some(*to),
+                    Kept::Other(_) => None,
+                });
+                self.text.get(before.unwrap_or(0)..*to).map(|text| Event::Text(text.to_owned()))
+            }
+        }
+    }
+}
+
+impl Running {
+    fn new() -> Self {
+        Self { told: Mutex::default(), count: watch::Sender::new(0), stop: CancellationToken::new() }
+    }
+
+    pub fn tell(&self, event: Event) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.push(event);
+        self.count.send_replace(told.events.len());
+    }
+
+    fn get(&self, at: usize) -> Option<Event> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).get(at)
     }
 }
 
@@ -216,4 +249,39 @@ pub fn told(id: MessageId, row: &Message) -> Vec<Event> {
         _ => Event::Done { message: id, stop: "end_turn" },
     });
     events
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_listener_hears_each_text_as_it_was_told() {
+        let running = Arc::new(Running::new());
+        let tool = ToolCalled { name: "org_limits".into(), status: "done", summary: String::new() };
+        let early = listen(Arc::clone(&running));
+        for text in ["Über ", "", "uns."] {
+            running.tell(Event::Text(text.into()));
+            running.tell(Event::Tool(Box::new(tool.clone())));
+        }
+        running.tell(Event::Text(" Ende".into()));
+        let clock = crate::clock::Clock::system();
+        let message = MessageId::new(&clock, &crate::clock::Random::system());
+        running.tell(Event::Done { message, stop: "end_turn" });
+        for listener in [early.boxed(), listen(running).boxed()] {
+            let heard: Vec<Numbered> = listener.filter_map(std::future::ready).collect().await;
+            let texts: Vec<&str> = heard
+                .iter()
+                .filter_map(|n| match &n.event {
+                    Event::Text(text) => Some(text.as_str()),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(texts, ["Über ", "", "uns.", " Ende"]);
+            assert_eq!(heard.iter().map(|n| n.id).collect::<Vec<_>>(), (1..=8).collect::<Vec<_>>());
+            assert!(heard.last().is_some_and(|last| last.event.ends()));
+        }
+    }
 }

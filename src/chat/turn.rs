@@ -148,7 +148,7 @@ impl Answer {
         let scope = Scope { ws: Arc::clone(&self.ws), org: conversation.org };
         let chosen = chat.models.chosen().map_err(|e| JobError::Fail(e.to_string()))?;
         let Some(chosen) = chosen else {
-            return self.without_model(scope).await;
+            return Box::pin(self.without_model(scope)).await;
         };
         self.row.label = Some(chosen.label.clone());
         let cause = Cause {
@@ -217,7 +217,7 @@ impl Answer {
                     return Ok(End::Stopped);
                 }
                 steps.check()?;
-                results.push(self.look(call, scope).await);
+                results.push(Box::pin(self.look(call, scope)).await);
             }
             self.replays.push(Replay::of_results(&results));
             messages.push(Wire::Results(results));

@@ -263,7 +263,8 @@ impl AnswerStream {
             self.state = match std::mem::replace(&mut self.state, State::Done) {
                 State::Done => return None,
                 State::Failed(error) => return error.map(Err),
-                State::Ready(body) => self.call(body).await,
+                // Its own allocation, so that the long wait for the answer does not hold the room a call needs.
+                State::Ready(body) => Box::pin(self.call(body)).await,
                 State::Reading(body, response) => self.read(body, response).await,
             };
         }
