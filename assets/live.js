@@ -95,6 +95,10 @@ function listen(tell, signal) {
   });
 }
 
+// What no topic tells of, such as the state of the server, is looked at again while somebody sees the page.
+const every = document.querySelector('[data-live-every]')?.dataset.liveEvery;
+if (every) setInterval(() => document.hidden || refresh(), every * 1000);
+
 if (url) {
   const name = `live ${url}`;
   const others = new BroadcastChannel(name);

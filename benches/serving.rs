@@ -87,6 +87,7 @@ pub async fn prepare(model: Option<&str>) -> Prepared {
     let options = Options {
         data_dir: dir.path().join("data"),
         master_key_file: dir.path().join("master.key"),
+        metrics_token: None,
         listen: "127.0.0.1:0".parse().unwrap(),
         external_url: None,
         tls: TlsMode::Plain,

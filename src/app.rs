@@ -4,7 +4,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::from_fn;
@@ -17,6 +17,7 @@ use crate::clock::{Clock, Random};
 use crate::console::{self, Console};
 use crate::egress::{Gate, Policy};
 use crate::erasure::{self, Eraser};
+use crate::health::Status;
 use crate::identity::ceremonies::Ceremonies;
 use crate::identity::sso::Sso;
 use crate::identity::throttle::Throttle;
@@ -31,6 +32,7 @@ use crate::models::Models;
 use crate::orgs::{Orgs, Refreshing};
 use crate::seal::{MasterKey, SealError, Secret};
 use crate::usage::{Sampler, Sampling};
+use crate::web::counts::Counts;
 use crate::web::{Problem, Web, form, guard, tls};
 use crate::workspace::pool::DataError;
 use crate::workspace::{DataDir, Door, Pool};
@@ -61,6 +63,8 @@ pub enum TlsMode {
 pub struct Options {
     pub data_dir: PathBuf,
     pub master_key_file: PathBuf,
+    /// What asks for `/metrics` has to show.
+    pub metrics_token: Option<Secret>,
     pub listen: SocketAddr,
     /// The address people use; `None` means the listening address itself.
     pub external_url: Option<Url>,
@@ -186,6 +190,17 @@ impl App {
         let callback =
             url.join("/oauth/salesforce/callback").map_err(|e| StartError::Other(e.to_string()))?;
         let board = Board::default();
+        let status = Status {
+            control: control.clone(),
+            door: door.clone(),
+            pool: Arc::clone(&pool),
+            key_file: options.master_key_file.clone(),
+            since: Instant::now(),
+            gate: Some(gate.clone()),
+            board: Some(board.clone()),
+            certificate: certificate.as_ref().map(|(served, _, _)| served.clone()),
+            metrics_token: options.metrics_token.clone().map(Arc::new),
+        };
         let orgs =
             Orgs { gate: gate.clone(), board: board.clone(), callback, refreshing: Refreshing::default() };
         let knowledge = Knowledge {
@@ -210,6 +225,7 @@ impl App {
             pool,
             clock: options.clock.clone(),
             throttle: Throttle::new(options.clock.clone()),
+            counts: Counts::default(),
             ceremonies: Ceremonies::new(&url, options.clock.clone(), options.random.clone()),
             external: url.clone(),
             behind_proxy: options.behind_proxy,
@@ -230,8 +246,9 @@ impl App {
             sso,
             knowledge,
             chat,
+            status: web::Data::new(status.clone()),
         };
-        let console = Console::new(web.control.clone(), web.door.clone(), url.clone());
+        let console = Console::new(status, url.clone());
         let console = console::serve(&options.data_dir, console)
             .map_err(|error| tracing::error!(%error, "console commands can't reach this server"))
             .ok();
@@ -370,6 +387,7 @@ struct Services {
     sso: web::Data<Sso>,
     knowledge: web::Data<Knowledge>,
     chat: web::Data<Chat>,
+    status: web::Data<Status>,
 }
 
 impl Services {
@@ -382,7 +400,8 @@ impl Services {
             .app_data(self.mail.clone())
             .app_data(self.sso.clone())
             .app_data(self.knowledge.clone())
-            .app_data(self.chat.clone());
+            .app_data(self.chat.clone())
+            .app_data(self.status.clone());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Vynos, self-hosted edition. The map; docs/ARCHITECTURE.md walks through it.
 //!
 //! An arrow may only point down this list:
-//! `cli app features` (assembly) · `chat deployments insights access people orgs knowledge admin audit privacy health` (slices) · `notifications` · `models mail ledger`
+//! `cli app features` (assembly) · `usage health chat deployments insights access people orgs knowledge admin audit privacy` (slices) · `meter` · `notifications` · `models mail ledger`
 //! · `web` · `jobs` · `workspace` · `identity` · `egress` · `store` · `seal` · `apex clock ids`.
 
 pub mod access;

@@ -27,6 +27,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
 
 /// The pages: path below `/admin`, title, and what the tab says.
 pub const TABS: &[(&str, &str, &str)] = &[
+    ("", "Server status", "Status"),
     ("/workspaces", "Workspaces", "Workspaces"),
     ("/accounts", "Accounts", "Accounts"),
     ("/policy", "Policy", "Policy"),

@@ -1,7 +1,5 @@
 //! The workspaces of the instance: names, owners, members, size and state, never contents.
 
-use std::path::Path;
-
 use actix_web::{HttpResponse, web};
 use askama::Template;
 
@@ -10,6 +8,7 @@ use crate::ids::WorkspaceId;
 use crate::store::StoreError;
 use crate::web::page::size;
 use crate::web::{Operator, Problem, Shell, Web, page};
+use crate::workspace::space;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config.route("/admin/workspaces", web::get().to(show));
@@ -51,7 +50,7 @@ fn read(web: &Web, id: WorkspaceId, row: crate::identity::WorkspaceRow) -> Resul
         id,
         owners: owners(&web.control, &members)?,
         members: members.len(),
-        size: size(bytes_below(&web.pool.data().home(id)).unwrap_or_default()),
+        size: size(space::below(&web.pool.data().home(id)).unwrap_or_default()),
         created: row.created.strftime("%-d %b %Y").to_string(),
         restricted: row.state == WorkspaceState::Restricted,
         name: row.name,
@@ -65,20 +64,4 @@ fn owners(control: &Control, members: &[(crate::ids::AccountId, Role)]) -> Resul
         names.extend(control.account(*id)?.map(|account| account.name));
     }
     Ok(names.join(", "))
-}
-
-/// Bytes of all files below a folder.
-fn bytes_below(folder: &Path) -> std::io::Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            bytes += bytes_below(&entry.path())?;
-        } else if kind.is_file() {
-            // A file of the index may go meanwhile.
-            bytes += entry.metadata().map(|m| m.len()).unwrap_or_default();
-        }
-    }
-    Ok(bytes)
 }

@@ -9,9 +9,12 @@ use url::Url;
 
 use super::{Failure, say};
 use crate::app::TlsMode;
+use crate::seal::Secret;
 
 const DATA_DIR: &str = "/var/lib/vynos";
 const MASTER_KEY: &str = "/etc/vynos/master.key";
+/// A token that can't be guessed is longer than this.
+const SHORTEST_TOKEN: usize = 24;
 const LISTEN: &str = "127.0.0.1:8443";
 
 #[derive(Args, Clone, Debug, Default)]
@@ -37,6 +40,9 @@ pub struct ServerArgs {
     /// Key of the certificate (PEM).
     #[arg(long, env = "VYNOS_SERVER_TLS_KEY", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+    /// File with the token that `/metrics` asks for. Without it there are no metrics.
+    #[arg(long, env = "VYNOS_SERVER_METRICS_TOKEN_FILE")]
+    pub metrics_token_file: Option<PathBuf>,
     /// Plain HTTP on loopback, behind a proxy on this machine that ends TLS.
     #[arg(long, env = "VYNOS_SERVER_BEHIND_PROXY")]
     pub behind_proxy: bool,
@@ -57,6 +63,7 @@ struct ServerSection {
     external_url: Option<Url>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    metrics_token_file: Option<PathBuf>,
     behind_proxy: Option<bool>,
 }
 
@@ -68,6 +75,7 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     pub external_url: Option<Url>,
     pub tls: TlsMode,
+    pub metrics_token_file: Option<PathBuf>,
     pub behind_proxy: bool,
 }
 
@@ -111,6 +119,7 @@ impl ServerArgs {
             listen,
             external_url,
             tls,
+            metrics_token_file: self.metrics_token_file.clone().or(file.metrics_token_file),
             behind_proxy,
         })
     }
@@ -124,6 +133,25 @@ fn read(path: &Path) -> Result<ConfigFile, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|e| Failure::CouldNotRun(format!("{} can't be read: {e}", path.display())))?;
     toml::from_str(&text).map_err(|e| Failure::Usage(format!("{}: {}", path.display(), e.message())))
+}
+
+impl ServerConfig {
+    /// The token for `/metrics`, from its file.
+    pub fn metrics_token(&self) -> Result<Option<Secret>, Failure> {
+        let Some(path) = &self.metrics_token_file else { return Ok(None) };
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Failure::CouldNotRun(format!("metrics_token_file {}: {e}", path.display())))?;
+        let token = text.trim();
+        if token.len() < SHORTEST_TOKEN {
+            let said = format!(
+                "metrics_token_file {}: the token is shorter than {SHORTEST_TOKEN} characters; make one with \
+                 `openssl rand -hex 32`",
+                path.display()
+            );
+            return Err(Failure::CouldNotRun(said));
+        }
+        Ok(Some(Secret::new(token.to_owned())))
+    }
 }
 
 /// `vynos config check`.
@@ -145,6 +173,12 @@ pub fn check(args: &ServerArgs) -> Result<(), Failure> {
                 std::fs::metadata(path).map_err(|e| Failure::No(format!("{}: {e}", path.display())))?;
             }
         }
+    }
+    if let Some(path) = &config.metrics_token_file {
+        say(&format!("metrics_token_file = {:?}", path.display().to_string()))?;
+        config.metrics_token().map_err(|failure| match failure {
+            Failure::CouldNotRun(said) | Failure::No(said) | Failure::Usage(said) => Failure::No(said),
+        })?;
     }
     if matches!(config.tls, TlsMode::Plain) && !config.listen.ip().is_loopback() {
         return Err(Failure::No("behind_proxy listens on loopback only".into()));

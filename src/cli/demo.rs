@@ -92,6 +92,7 @@ async fn start(args: &DemoArgs, home: &Path, org: Url) -> Result<App, Failure> {
     let options = Options {
         data_dir: home.join("data"),
         master_key_file: key,
+        metrics_token: None,
         listen: ([127, 0, 0, 1], args.port).into(),
         external_url: None,
         tls: TlsMode::Plain,

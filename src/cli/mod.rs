@@ -46,6 +46,9 @@ enum Command {
     },
     /// Runs a throw-away instance with a simulated org, and prints a link that is signed in.
     Demo(demo::DemoArgs),
+    /// Looks at key, permissions, disk, clock, certificate, mail, model, jobs, audit chains, orgs and search index, and says the
+    /// remedy for what is wrong. Asks the running server, or reads the data of a stopped one.
+    Doctor(user::DataArgs),
     /// Prints the text of a document as the library would see it.
     Extract(extract::ExtractArgs),
     /// Makes a master key file (0600). Never replaces one.
@@ -80,7 +83,7 @@ enum Command {
 #[derive(Subcommand)]
 enum AuditCommand {
     /// Walks the chain of control and of every workspace.
-    Verify(user::AuditArgs),
+    Verify(user::DataArgs),
 }
 
 #[derive(Subcommand)]
@@ -141,6 +144,7 @@ pub fn main() -> ExitCode {
         Command::Audit { command: AuditCommand::Verify(args) } => user::audit(&args),
         Command::Config { command: ConfigCommand::Check(args) } => config::check(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Doctor(args) => user::doctor(&args),
         Command::Extract(args) => extract::run(&args),
         Command::Key { command: KeyCommand::Create(args) } => verify::create_key(&args),
         Command::Key { command: KeyCommand::Status(args) } => verify::key_status(&args),

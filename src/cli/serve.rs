@@ -17,12 +17,14 @@ const RENEWAL: Duration = Duration::from_hours(12);
 pub fn run(args: &ServerArgs) -> Result<(), Failure> {
     let started = Instant::now();
     let config = args.resolve()?;
+    let metrics_token = config.metrics_token()?;
     log();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let options = Options {
             data_dir: config.data_dir,
             master_key_file: config.master_key_file,
+            metrics_token,
             listen: config.listen,
             external_url: config.external_url,
             tls: config.tls,

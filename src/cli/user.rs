@@ -1,4 +1,4 @@
-//! Commands that work on the data, held by a server or not: `user reset`, `audit verify`.
+//! Commands that work on the data, held by a server or not: `user reset`, `audit verify`, `doctor`.
 
 use std::sync::Arc;
 
@@ -8,6 +8,8 @@ use super::{Failure, ServerArgs, say};
 use crate::app::{default_url, lock};
 use crate::clock::{Clock, Random};
 use crate::console::{self, Answer, Command, Console};
+use crate::health::Status;
+use crate::health::checks::State;
 use crate::seal::MasterKey;
 use crate::workspace::{DataDir, Door, Pool};
 
@@ -26,7 +28,7 @@ pub struct ResetArgs {
 }
 
 #[derive(Args)]
-pub struct AuditArgs {
+pub struct DataArgs {
     #[command(flatten)]
     server: ServerArgs,
     /// Prints one JSON line.
@@ -48,7 +50,7 @@ pub fn reset(args: &ResetArgs) -> Result<(), Failure> {
 }
 
 /// `vynos audit verify`.
-pub fn audit(args: &AuditArgs) -> Result<(), Failure> {
+pub fn audit(args: &DataArgs) -> Result<(), Failure> {
     let answer = run(&args.server, &Command::AuditVerify {})?;
     if args.json {
         say(&serde_json::to_string(&answer)?)?;
@@ -59,6 +61,32 @@ pub fn audit(args: &AuditArgs) -> Result<(), Failure> {
         };
     }
     chains(&answer)
+}
+
+/// `vynos doctor`: 0 all is well, 1 something is wrong.
+pub fn doctor(args: &DataArgs) -> Result<(), Failure> {
+    let answer = run(&args.server, &Command::Doctor {})?;
+    let Answer::Doctor { checks } = &answer else { return refused(&answer) };
+    if args.json {
+        say(&serde_json::to_string(checks)?)?;
+    } else {
+        for check in checks {
+            let mark = match check.state {
+                State::Note => "note ",
+                State::Ok => "ok   ",
+                State::Wrong => "WRONG",
+            };
+            say(&format!("{mark} {}: {}", check.name, check.found))?;
+            if !check.remedy.is_empty() {
+                say(&format!("      {}", check.remedy))?;
+            }
+        }
+    }
+    match checks.iter().filter(|check| check.is_wrong()).count() {
+        0 => Ok(()),
+        1 => Err(Failure::No("1 check found something wrong".into())),
+        count => Err(Failure::No(format!("{count} checks found something wrong"))),
+    }
 }
 
 /// Prints the chains that were walked, up to the first that does not hold.
@@ -80,7 +108,7 @@ fn refused(answer: &Answer) -> Result<(), Failure> {
     match answer {
         Answer::No { said } => Err(Failure::No(said.clone())),
         Answer::Failed { said } => Err(Failure::CouldNotRun(said.clone())),
-        Answer::Audit { .. } | Answer::Reset { .. } => {
+        Answer::Audit { .. } | Answer::Doctor { .. } | Answer::Reset { .. } => {
             Err(Failure::CouldNotRun("the server answered another question; restart it".into()))
         }
     }
@@ -105,6 +133,8 @@ fn run(args: &ServerArgs, command: &Command) -> Result<Answer, Failure> {
         Some(url) => url.clone(),
         None => default_url(&config.tls, config.listen)?,
     };
-    let door = Door::new(control.clone(), Arc::new(Pool::new(data, Clock::system(), Random::system())));
-    Ok(Console::new(control, door, url).run(command))
+    let pool = Arc::new(Pool::new(data, Clock::system(), Random::system()));
+    let door = Door::new(control.clone(), Arc::clone(&pool));
+    let status = Status::stopped(control, door, pool, config.master_key_file);
+    Ok(Console::new(status, url).run(command))
 }

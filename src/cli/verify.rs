@@ -7,6 +7,7 @@ use url::Url;
 use super::{Failure, ServerArgs, say};
 use crate::clock::{Clock, Random};
 use crate::console::{Command, Console};
+use crate::health::Status;
 use crate::identity::Control;
 use crate::seal::MasterKey;
 use crate::workspace::{DataDir, Door, Pool};
@@ -38,14 +39,15 @@ pub fn data(args: &ServerArgs) -> Result<(), Failure> {
     control.verify_file().map_err(|e| Failure::No(format!("control.redb: {e}")))?;
     say("control.redb: every page opens")?;
     let pool = Arc::new(Pool::new(data, Clock::system(), Random::system()));
-    let door = Door::new(control.clone(), pool);
+    let door = Door::new(control.clone(), Arc::clone(&pool));
     for (id, _) in control.all_workspaces()? {
         let ws = door.for_runner(id).map_err(|e| Failure::No(format!("workspace {id}: {e}")))?;
         ws.verify_file().map_err(|e| Failure::No(format!("workspace {id}: {e}")))?;
         say(&format!("workspace {id}: every page opens"))?;
     }
     let url = Url::parse("http://localhost/")?;
-    super::user::chains(&Console::new(control, door, url).run(&Command::AuditVerify {}))
+    let status = Status::stopped(control, door, pool, args.resolve()?.master_key_file);
+    super::user::chains(&Console::new(status, url).run(&Command::AuditVerify {}))
 }
 
 /// `vynos key create`.

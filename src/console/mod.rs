@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::admin;
+use crate::health::Status;
+use crate::health::checks::{self, Check};
 use crate::identity::control::Note;
 use crate::identity::{Control, Email, IdentityError};
 use crate::store::audit::{Action, Actor, Broken};
@@ -21,6 +23,8 @@ use crate::workspace::Door;
 pub enum Command {
     /// Walks the audit chain of control and of every workspace.
     AuditVerify {},
+    /// Looks whether the instance is well.
+    Doctor {},
     /// Makes a link that sets the password of the account of an address.
     UserReset {
         email: String,
@@ -36,6 +40,9 @@ pub enum Command {
 pub enum Answer {
     Audit {
         chains: Vec<Chain>,
+    },
+    Doctor {
+        checks: Vec<Check>,
     },
     /// It could not run.
     Failed {
@@ -68,19 +75,21 @@ pub struct Chain {
 pub struct Console {
     control: Control,
     door: Door,
+    status: Status,
     /// The address people use.
     external: Url,
 }
 
 impl Console {
-    pub fn new(control: Control, door: Door, external: Url) -> Self {
-        Self { control, door, external }
+    pub fn new(status: Status, external: Url) -> Self {
+        Self { control: status.control.clone(), door: status.door.clone(), status, external }
     }
 
     /// Runs a command; reads and writes files, so call it on a blocking thread.
     pub fn run(&self, command: &Command) -> Answer {
         let done = match command {
             Command::AuditVerify {} => self.audit(),
+            Command::Doctor {} => Ok(Answer::Doctor { checks: checks::all(&self.status) }),
             Command::UserReset { email, drop_second_factor } => self.reset(email, *drop_second_factor),
         };
         done.unwrap_or_else(|said| Answer::Failed { said })
@@ -126,13 +135,8 @@ impl Console {
 fn chain(place: String, verified: Result<u64, Broken>) -> Chain {
     match verified {
         Ok(lines) => Chain { place, lines, broken: None },
-        Err(Broken::Link(line)) => {
-            let broken = Some(format!("the audit chain is broken at line {line}"));
-            Chain { place, lines: line, broken }
-        }
-        Err(Broken::Tail(line)) => {
-            let broken = Some(format!("the audit chain ends at line {line}, lines behind it were cut"));
-            Chain { place, lines: line, broken }
+        Err(broken @ (Broken::Link(line) | Broken::Tail(line))) => {
+            Chain { place, lines: line, broken: Some(broken.to_string()) }
         }
     }
 }

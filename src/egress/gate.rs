@@ -1,12 +1,14 @@
 //! The gate: checks, sends, counts, writes the ledger line.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use jiff::Timestamp;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::Method;
-use reqwest::header::HeaderMap;
+use reqwest::header::{DATE, HeaderMap, HeaderValue};
 use url::Url;
 
 use super::address::{CheckedResolver, Reach};
@@ -28,6 +30,8 @@ pub(super) struct Inner {
     intranet: reqwest::Client,
     ledger: Ledger,
     clock: Clock,
+    /// How far our clock was before that of the last server that said its own.
+    skew: Mutex<Option<SignedDuration>>,
 }
 
 /// A request to send. Its body is sized, never chunked: some gateways insist.
@@ -64,6 +68,7 @@ impl Gate {
             intranet: client(Reach::Intranet, None)?,
             ledger,
             clock,
+            skew: Mutex::default(),
         };
         Ok(Self(Arc::new(inner)))
     }
@@ -82,7 +87,21 @@ impl Gate {
             intranet: self.0.intranet.clone(),
             ledger: self.0.ledger.clone(),
             clock: self.0.clock.clone(),
+            skew: Mutex::default(),
         }))
+    }
+
+    /// How far our clock was before that of the last server that answered and said its own.
+    pub fn skew(&self) -> Option<SignedDuration> {
+        *self.0.skew.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn compare(&self, headers: &HeaderMap) {
+        let date = headers.get(DATE).and_then(|date| date.to_str().ok());
+        if let Some(theirs) = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) {
+            let ahead = self.0.clock.now().duration_since(theirs.timestamp());
+            *self.0.skew.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
+        }
     }
 
     /// Whether `url` would be let out, without calling it.
@@ -115,13 +134,9 @@ impl Gate {
             Ok(Ok(answer)) => answer,
         };
         record.line.status = Some(answer.status().as_u16());
-        Ok(Response {
-            status: answer.status().as_u16(),
-            headers: answer.headers().clone(),
-            answer,
-            idle,
-            record,
-        })
+        self.compare(answer.headers());
+        let (status, headers) = (answer.status().as_u16(), owned(answer.headers()));
+        Ok(Response { status, headers, body: answer.bytes_stream().boxed(), idle, record })
     }
 }
 
@@ -143,6 +158,12 @@ fn client(reach: Reach, ca: Option<&str>) -> Result<reqwest::Client, EgressError
         .user_agent(concat!("vynos/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(tls)
+}
+
+/// A copy that lets go of the buffer which the head was read into: a streamed answer lasts for minutes.
+fn owned(headers: &HeaderMap) -> HeaderMap {
+    let copied = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
+    headers.iter().filter_map(|(name, value)| Some((name.clone(), copied(value)?))).collect()
 }
 
 fn failed(host: String, error: &reqwest::Error) -> EgressError {
@@ -210,7 +231,7 @@ impl Drop for Record {
 pub struct Response {
     pub status: u16,
     pub headers: HeaderMap,
-    answer: reqwest::Response,
+    body: BoxStream<'static, reqwest::Result<Bytes>>,
     idle: Duration,
     record: Record,
 }
@@ -230,13 +251,14 @@ impl Response {
     /// The next piece of the body; `None` at its end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, EgressError> {
         let host = || self.record.line.host.clone();
-        let chunk = match tokio::time::timeout(self.idle, self.answer.chunk()).await {
+        let chunk = match tokio::time::timeout(self.idle, self.body.next()).await {
             Err(_) => return Err(EgressError::TimedOut { host: host() }),
-            Ok(Err(_)) => return Err(EgressError::Reset { host: host() }),
-            Ok(Ok(chunk)) => chunk,
+            Ok(Some(Err(_))) => return Err(EgressError::Reset { host: host() }),
+            Ok(Some(Ok(chunk))) => chunk,
+            Ok(None) => return Ok(None),
         };
-        self.record.line.received_bytes += chunk.as_ref().map_or(0, |c| c.len() as u64);
-        Ok(chunk)
+        self.record.line.received_bytes += chunk.len() as u64;
+        Ok(Some(chunk))
     }
 
     /// The whole body, at most `limit` bytes of it.

@@ -198,6 +198,7 @@ pub struct Board(Arc<Mutex<Held>>);
 struct Held {
     taken: BTreeMap<JobId, Taken>,
     failures: VecDeque<Failure>,
+    failed: u64,
 }
 
 #[derive(Debug)]
@@ -249,6 +250,11 @@ impl Board {
         self.lock().failures.iter().rev().cloned().collect()
     }
 
+    /// How many failed since the process began.
+    pub fn failed_ever(&self) -> u64 {
+        self.lock().failed
+    }
+
     /// Tells a running job to stop; answers false when it does not run.
     pub fn cancel(&self, id: JobId) -> bool {
         self.lock().taken.get(&id).is_some_and(|taken| {
@@ -276,6 +282,7 @@ impl Board {
 
     fn failed(&self, failure: Failure) {
         let mut held = self.lock();
+        held.failed += 1;
         if held.failures.len() == FAILURES {
             held.failures.pop_front();
         }

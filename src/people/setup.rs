@@ -58,7 +58,7 @@ pub async fn gate(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let path = request.path();
     let open = path == "/setup" || path.starts_with("/setup/") || path.starts_with("/assets/");
-    let open = open || matches!(path, "/healthz" | "/readyz" | "/ca.pem" | "/password-strength");
+    let open = open || matches!(path, "/healthz" | "/readyz" | "/metrics" | "/ca.pem" | "/password-strength");
     let set_up = request.app_data::<web::Data<Web>>().is_some_and(|web| web.settings().set_up);
     if set_up
         && !open

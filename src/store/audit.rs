@@ -198,6 +198,15 @@ pub enum Broken {
     Tail(u64),
 }
 
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Link(line) => write!(f, "the audit chain is broken at line {line}"),
+            Self::Tail(line) => write!(f, "the audit chain ends at line {line}, lines behind it were cut"),
+        }
+    }
+}
+
 /// Appends one line to the chain of the file that `tx` changes.
 pub fn append(tx: &mut Tx, key: &SubKey, entry: Entry) -> Result<u64, StoreError> {
     let head = tx.get(&AUDIT_HEAD, &0)?;

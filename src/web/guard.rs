@@ -73,6 +73,7 @@ pub async fn guard(
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         answer.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
     }
+    web.counts.count(answer.status().as_u16(), started.elapsed());
     keep_alive(&answer, &web).await;
     log(&answer, &method, id, started, told.and_then(|t| t.cause));
     Ok(answer)
@@ -98,7 +99,7 @@ async fn keep_alive(answer: &ServiceResponse<BoxBody>, web: &web::Data<Web>) {
 
 /// Requests that are for another host, or that another site sends.
 fn refusal(request: &ServiceRequest, web: &Web) -> Option<Problem> {
-    if matches!(request.path(), "/healthz" | "/readyz") {
+    if matches!(request.path(), "/healthz" | "/readyz" | "/metrics") {
         return None;
     }
     let headers = request.headers();

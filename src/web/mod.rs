@@ -1,10 +1,11 @@
 //! The page and API toolkit; names no feature. `access` turns a request into a signed-in person or a
 //! workspace handle, `form` reads posts, `page` draws the chrome, `problem` is every error a person sees,
-//! `guard` wraps all routes, `markdown` draws answers, `diff` compares two texts, `table_file` sends tables as CSV and JSON,
+//! `guard` wraps all routes, `counts` is how many it saw, `markdown` draws answers, `diff` compares two texts, `table_file` sends tables as CSV and JSON,
 //! `assets` serves embedded files, `tls` makes and loads certificates.
 
 pub mod access;
 pub mod assets;
+pub mod counts;
 pub mod diff;
 pub mod form;
 pub mod guard;
@@ -37,6 +38,7 @@ pub struct Web {
     pub pool: Arc<Pool>,
     pub clock: Clock,
     pub throttle: Throttle,
+    pub counts: counts::Counts,
     /// Passkeys that are being added or proved right now.
     pub ceremonies: Ceremonies,
     /// The address people use; links in mails and the OAuth callback are made from it.

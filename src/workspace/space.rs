@@ -27,7 +27,7 @@ impl Workspace {
 }
 
 /// Bytes of all files below a folder; none where there is no folder.
-fn below(folder: &Path) -> io::Result<u64> {
+pub fn below(folder: &Path) -> io::Result<u64> {
     let entries = match fs::read_dir(folder) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
         other => other?,

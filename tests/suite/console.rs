@@ -12,7 +12,7 @@ use vynos::store::audit::{AUDIT, Action, Actor};
 
 use crate::harness::{PASSWORD, Server};
 
-async fn vynos(home: &Path, words: &[&str]) -> Output {
+pub async fn vynos(home: &Path, words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vynos"));
     command.args(words).arg("--data-dir").arg(home.join("data"));
     command.arg("--master-key-file").arg(home.join("master.key"));

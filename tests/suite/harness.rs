@@ -7,9 +7,11 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, LOCATION, SET_COOKIE};
 use vynos::app::{App, Options, TlsMode};
 use vynos::clock::{Clock, Random};
-use vynos::seal::MasterKey;
+use vynos::seal::{MasterKey, Secret};
 
 pub const PASSWORD: &str = "copper kettle morning";
+/// What asks the test servers for `/metrics`.
+pub const METRICS_TOKEN: &str = "a-token-for-metrics-of-the-tests";
 
 pub struct Server {
     pub app: Option<App>,
@@ -23,6 +25,7 @@ pub fn options(dir: &std::path::Path, clock: Clock) -> Options {
     Options {
         data_dir: dir.join("data"),
         master_key_file: dir.join("master.key"),
+        metrics_token: Some(Secret::new(METRICS_TOKEN.into())),
         listen: "127.0.0.1:0".parse().unwrap(),
         external_url: None,
         tls: TlsMode::Plain,

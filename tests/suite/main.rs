@@ -64,6 +64,7 @@ mod sim_salesforce;
 mod soft_key;
 mod sso;
 mod sso_tokens;
+mod status;
 mod tables;
 mod tls;
 mod traffic;

@@ -58,7 +58,7 @@ async fn json(client: &Client, token: &str, path: &str) -> Value {
 }
 
 /// Loads the page until `words` stand in it.
-async fn shows(client: &Client, path: &str, words: &str) -> String {
+pub async fn shows(client: &Client, path: &str, words: &str) -> String {
     for _ in 0..600 {
         let page = client.get(path).await;
         if page.body.contains(words) {

@@ -48,6 +48,8 @@ pub enum Shelf {
 }
 
 impl Shelf {
+    pub const ALL: [Self; 3] = [Self::Conversations, Self::Knowledge, Self::Metadata];
+
     fn folder(self) -> &'static str {
         match self {
             Self::Conversations => "conversations",
@@ -227,6 +229,18 @@ impl Index {
     /// Whether there is an index at all: a workspace restored without one has none until it is built again.
     pub fn exists(&self, shelf: Shelf) -> bool {
         self.home.join(shelf.folder()).join("meta.json").exists()
+    }
+
+    /// Reads every file of the shelf and compares its checksum.
+    pub fn check(&self, shelf: Shelf) -> Result<(), IndexError> {
+        if !self.exists(shelf) {
+            return Ok(());
+        }
+        let damaged = self.open(shelf)?.validate_checksum()?;
+        match damaged.iter().next() {
+            None => Ok(()),
+            Some(file) => Err(IndexError::Damaged(format!("{} does not have its checksum", file.display()))),
+        }
     }
 
     /// Throws the shelf away, to be built again.
