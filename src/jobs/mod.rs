@@ -136,6 +136,8 @@ pub struct Progress {
     pub done: u64,
     /// 0 while unknown.
     pub total: u64,
+    /// Calls that it made to an outside service.
+    pub calls: u64,
 }
 
 /// What a running job has.
@@ -172,8 +174,15 @@ impl std::ops::Deref for JobContext {
 impl Steps {
     /// Says how far the job is, to pages that show `topic`.
     pub fn progress(&self, ws: &Workspace, topic: &str, phase: &str, done: u64, total: u64) {
-        self.board.set(self.id, Progress { phase: phase.to_owned(), done, total });
+        self.board.set(self.id, |now| {
+            (now.phase, now.done, now.total) = (phase.to_owned(), done, total);
+        });
         ws.live().publish(topic.to_owned());
+    }
+
+    /// Says how many calls the job made to an outside service so far; pages hear of it with the next progress.
+    pub fn called(&self, calls: u64) {
+        self.board.set(self.id, |now| now.calls = calls);
     }
 
     /// Whether nothing comes after this run when it fails.
@@ -274,9 +283,9 @@ impl Board {
         }
     }
 
-    fn set(&self, id: JobId, progress: Progress) {
+    fn set(&self, id: JobId, change: impl FnOnce(&mut Progress)) {
         if let Some(taken) = self.lock().taken.get_mut(&id) {
-            taken.progress = progress;
+            change(&mut taken.progress);
         }
     }
 
