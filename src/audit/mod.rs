@@ -90,9 +90,7 @@ async fn show(
         let hash = event.hash.chars().take(12).collect();
         rows.push(Row { line, at, who, action: event.action.name(), target: event.target, hash });
     }
-    let chain = chain.map_err(|broken| match broken {
-        Broken::Link(line) | Broken::Tail(line) => line,
-    });
+    let chain = chain.map_err(Broken::line);
     page::render(&AuditPage {
         shell,
         slug,

@@ -135,8 +135,8 @@ impl Console {
 fn chain(place: String, verified: Result<u64, Broken>) -> Chain {
     match verified {
         Ok(lines) => Chain { place, lines, broken: None },
-        Err(broken @ (Broken::Link(line) | Broken::Tail(line))) => {
-            Chain { place, lines: line, broken: Some(broken.to_string()) }
+        Err(broken) => {
+            Chain { place, lines: broken.line(), broken: Some(broken.to_string()) }
         }
     }
 }

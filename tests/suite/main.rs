@@ -11,6 +11,7 @@ mod admin;
 mod analyze;
 mod api;
 mod audit;
+mod audit_chain;
 mod bit_flips;
 mod boundaries;
 mod browser;
