@@ -1,0 +1,207 @@
+//! Looks after the chains of the instance and of every workspace: once an hour lines leave whose time is over. Checks the
+//! instance's chain when an operator asks.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::verify::Held;
+use crate::clock::{Clock, Random};
+use crate::identity::Control;
+use crate::ids::{JobId, WorkspaceId};
+use crate::store::StoreError;
+use crate::store::audit::prune::{KeepFor, Pruned};
+use crate::store::audit::verify::Step;
+use crate::store::audit::{Actor, Broken};
+use crate::workspace::{Door, Refused, Workspace};
+
+/// How often it looks.
+const EVERY: Duration = Duration::from_hours(1);
+
+/// How long the lines of a workspace are kept; never under a year, whatever it answers.
+pub type Keeps = fn(&Workspace) -> Result<KeepFor, StoreError>;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Keeper {
+    control: Control,
+    door: Door,
+    clock: Clock,
+    random: Random,
+    keeps: Keeps,
+    asked: Arc<Notify>,
+    instance: Arc<Mutex<Instance>>,
+}
+
+/// What is known of the instance's chain since the process began.
+#[derive(Clone, Debug, Default)]
+pub struct Instance {
+    /// Lines checked, of how many, while a check runs.
+    pub running: Option<(u64, u64)>,
+    /// When the last check ended, and how.
+    pub checked: Option<(Timestamp, Held)>,
+    /// Why it could not be read.
+    pub failed: Option<String>,
+}
+
+/// The running look.
+pub struct Running {
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Kept {
+    #[error("{0}; nothing was removed from it")]
+    Broken(Broken),
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Keeper {
+    /// `keeps` says how long a workspace wants its lines kept.
+    pub fn new(control: Control, door: Door, clock: Clock, random: Random, keeps: Keeps) -> Self {
+        let (asked, instance) = Default::default();
+        Self { control, door, clock, random, keeps, asked, instance }
+    }
+
+    /// Looks now and every hour, and when a check is asked for.
+    pub fn start(&self) -> Running {
+        let (this, stop) = (self.clone(), CancellationToken::new());
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move {
+            let mut hourly = tokio::time::interval(EVERY);
+            hourly.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    () = stopped.cancelled() => return,
+                    () = this.asked.notified() => this.check(&stopped).await,
+                    _ = hourly.tick() => {
+                        if let Err(error) = this.prune_due().await {
+                            tracing::error!(%error, "audit lines whose time is over can't be found");
+                        }
+                    }
+                }
+            }
+        });
+        Running { stop, task }
+    }
+
+    /// Removes every line whose time is over; answers how many. A chain that can't be pruned now stays as it is.
+    pub async fn prune_due(&self) -> Result<u64, StoreError> {
+        let until = KeepFor::YEAR.ended(self.clock.now());
+        let job = JobId::new(&self.clock, &self.random);
+        let mut gone = 0;
+        let (control, actor) = (self.control.clone(), Actor::Job { id: job, asked_by: None });
+        loop {
+            let (control, actor) = (control.clone(), actor.clone());
+            let pruned = tokio::task::spawn_blocking(move || control.prune_audit(until, actor)).await;
+            match pruned.map_err(|e| StoreError::Io(std::io::Error::other(e)))?? {
+                Ok(None) => break,
+                Ok(Some(pruned)) => {
+                    gone += pruned.lines();
+                    if !pruned.more {
+                        break;
+                    }
+                }
+                Err(broken) => {
+                    tracing::error!(%broken, "the audit chain of the instance does not hold; nothing was removed from it");
+                    break;
+                }
+            }
+        }
+        let control = self.control.clone();
+        let all = tokio::task::spawn_blocking(move || control.all_workspaces()).await;
+        for (id, _) in all.map_err(|e| StoreError::Io(std::io::Error::other(e)))?? {
+            match self.prune(id, job).await {
+                Ok(lines) => gone += lines,
+                Err(error) => {
+                    tracing::error!(%error, workspace = %id, "old audit lines stay; again in an hour");
+                }
+            }
+        }
+        Ok(gone)
+    }
+
+    async fn prune(&self, id: WorkspaceId, job: JobId) -> Result<u64, Kept> {
+        let door = self.door.clone();
+        let ws = tokio::task::spawn_blocking(move || door.for_job(id, job, None)).await;
+        let ws = ws.map_err(|e| StoreError::Io(std::io::Error::other(e)))??;
+        let Some(ws) = ws else { return Ok(0) };
+        let until = (self.keeps)(&ws)?.ended(self.clock.now());
+        let mut gone = 0;
+        loop {
+            match ws.prune_audit(until).await?.map_err(Kept::Broken)? {
+                None => return Ok(gone),
+                Some(pruned @ Pruned { more, .. }) => {
+                    gone += pruned.lines();
+                    if !more {
+                        return Ok(gone);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks for a check of the instance's chain; one that runs is enough.
+    pub fn ask(&self) {
+        let mut instance = self.lock();
+        if instance.running.is_none() {
+            instance.running = Some((0, 0));
+            self.asked.notify_one();
+        }
+    }
+
+    /// What is known of the instance's chain.
+    pub fn instance(&self) -> Instance {
+        self.lock().clone()
+    }
+
+    async fn check(&self, stop: &CancellationToken) {
+        let (this, stop) = (self.clone(), stop.clone());
+        let checked = tokio::task::spawn_blocking(move || this.walk(&stop)).await;
+        let checked = checked.map_err(|e| StoreError::Io(std::io::Error::other(e)));
+        let mut instance = self.lock();
+        instance.running = None;
+        match checked.and_then(|walked| walked) {
+            Ok(Some(held)) => {
+                (instance.checked, instance.failed) = (Some((self.clock.now(), held)), None);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%error, "the audit chain of the instance can't be read");
+                instance.failed = Some(error.to_string());
+            }
+        }
+    }
+
+    fn walk(&self, stop: &CancellationToken) -> Result<Option<Held>, StoreError> {
+        let mut walk = self.control.audit_walk()?;
+        while !stop.is_cancelled() {
+            let read = self.control.read()?;
+            let step = walk.step(&read)?;
+            self.lock().running = Some(walk.progress());
+            if let Step::Ended(ended) = step {
+                return Ok(Some(Held::of(ended, &read)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Instance> {
+        self.instance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Running {
+    /// Ends after what it does now.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let _ = self.task.await;
+    }
+}
