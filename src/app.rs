@@ -215,13 +215,10 @@ impl App {
         let meter = Meter::new(control.clone());
         let chat = Chat { models: models.clone(), hub: Hub::default(), meter };
         let shown = web::Data::new(board.clone());
-        let keeper = Keeper::new(
-            control.clone(),
-            door.clone(),
-            options.clock.clone(),
-            options.random.clone(),
-            |_| Ok(KeepFor::YEAR),
-        );
+        let keeper =
+            Keeper::new(control.clone(), door.clone(), options.clock.clone(), options.random.clone(), |_| {
+                Ok(KeepFor::YEAR)
+            });
         let runner = Runner::start(
             door.clone(),
             &pool,

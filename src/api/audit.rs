@@ -29,8 +29,7 @@ async fn list(
     // Days of the API are those of UTC.
     let (wanted, chain, limit) = (asked.wanted("")?, asked.of, page.limit());
     let control = web.control.clone();
-    let found =
-        web::block(move || newest_of(&control, &ws, (chain, &wanted), before, limit)).await??;
+    let found = web::block(move || newest_of(&control, &ws, (chain, &wanted), before, limit)).await??;
     let items = found.lines.into_iter().map(|(number, line)| shown(number, &line)).collect();
     let next = found.older.map(|line| line.to_string());
     Ok(HttpResponse::Ok().json(List::<Value> { items, next }))

@@ -13,7 +13,7 @@ use crate::web::table_file::Format;
 /// A filter as it stands in a URL; empty = all.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Asked {
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Chain::is_contents")]
     pub of: Chain,
     /// An account id, `operator`, `schedule` or `visitor`.
     #[serde(default)]

@@ -32,7 +32,7 @@ pub fn of(control: &Control, ws: &Workspace) -> Result<Value, StoreError> {
         "workspace": ws.id(),
         "written": ws.clock().now(),
         "checked": checked.map(|checked| checked.at),
-        "how": "hash = SHA-256, hex, of the hash of the line before followed by the line as JSON with an empty hash",
+        "how": "The hash of a line is SHA-256, in hex, of hash_before followed by text.",
         "chains": chains,
     }))
 }
@@ -66,14 +66,16 @@ fn chain(name: &str, read: &impl Read, held: &Held, of: Of) -> Result<Value, Sto
     }))
 }
 
-/// A line as it stands, and the hash it should have. Of lines that are not the workspace's, only the hashes.
+/// A line as it stands, the text that its hash is of, and the hash it should have. Of lines that are not the workspace's, only the
+/// hashes.
 fn shown(read: &impl Read, number: u64, line: AuditEvent, wanted: &Wanted) -> Result<Value, StoreError> {
-    let before = hash_before(read, number)?;
-    let should_be = link(&before, &AuditEvent { hash: String::new(), ..line.clone() })?;
-    let own = wanted.fits(&line);
-    let hash = line.hash.clone();
+    let (own, hash, before) = (wanted.fits(&line), line.hash.clone(), hash_before(read, number)?);
+    let hashed = AuditEvent { hash: String::new(), ..line };
+    let should_be = link(&before, &hashed)?;
+    let text = own.then(|| serde_json::to_string(&hashed)).transpose();
+    let text = text.map_err(|e| StoreError::Encoding { table: AUDIT.name, why: e.to_string() })?;
     Ok(json!({
-        "line": number, "event": own.then_some(line), "hash": hash, "hash_before": before, "hash_should_be": should_be,
+        "line": number, "text": text, "hash": hash, "hash_before": before, "hash_should_be": should_be,
     }))
 }
 

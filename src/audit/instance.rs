@@ -10,8 +10,8 @@ use super::log::{Of, Wanted, newest};
 use super::pages::{BrokenView, ListView, SHOWN, StateView, lines};
 use super::rows::{COLUMNS, Names, exact_time, put_all, rows, shortened};
 use crate::jobs::Progress;
-use crate::store::audit::AUDIT_HEAD;
 use crate::store::Read as _;
+use crate::store::audit::AUDIT_HEAD;
 use crate::web::page::{grouped, see_other};
 use crate::web::table_file::{Rows, download};
 use crate::web::{Operator, PostForm, Problem, Shell, Web, page};
@@ -80,11 +80,7 @@ fn seen(instance: Instance, newest_line: u64, zone: &str) -> StateView {
     view
 }
 
-async fn file(
-    web: web::Data<Web>,
-    me: Operator,
-    asked: web::Query<Asked>,
-) -> Result<HttpResponse, Problem> {
+async fn file(web: web::Data<Web>, me: Operator, asked: web::Query<Asked>) -> Result<HttpResponse, Problem> {
     let wanted = Wanted { of: Of::Instance, ..asked.wanted(&me.person().time_zone)? };
     let control = web.control.clone();
     let put = move |rows: &mut Rows| put_all(&control, &wanted, rows, || control.read());

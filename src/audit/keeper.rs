@@ -13,7 +13,7 @@ use crate::clock::{Clock, Random};
 use crate::identity::Control;
 use crate::ids::{JobId, WorkspaceId};
 use crate::store::StoreError;
-use crate::store::audit::prune::{KeepFor, Pruned};
+use crate::store::audit::prune::KeepFor;
 use crate::store::audit::verify::Step;
 use crate::store::audit::{Actor, Broken};
 use crate::workspace::{Door, Refused, Workspace};
@@ -94,30 +94,16 @@ impl Keeper {
 
     /// Removes every line whose time is over; answers how many. A chain that can't be pruned now stays as it is.
     pub async fn prune_due(&self) -> Result<u64, StoreError> {
-        let until = KeepFor::YEAR.ended(self.clock.now());
         let job = JobId::new(&self.clock, &self.random);
-        let mut gone = 0;
-        let (control, actor) = (self.control.clone(), Actor::Job { id: job, asked_by: None });
-        loop {
-            let (control, actor) = (control.clone(), actor.clone());
-            let pruned = tokio::task::spawn_blocking(move || control.prune_audit(until, actor)).await;
-            match pruned.map_err(|e| StoreError::Io(std::io::Error::other(e)))?? {
-                Ok(None) => break,
-                Ok(Some(pruned)) => {
-                    gone += pruned.lines();
-                    if !pruned.more {
-                        break;
-                    }
-                }
-                Err(broken) => {
-                    tracing::error!(%broken, "the audit chain of the instance does not hold; nothing was removed from it");
-                    break;
-                }
+        let mut gone = match self.prune_control(job).await {
+            Ok(lines) => lines,
+            Err(error) => {
+                tracing::error!(%error, "old audit lines of the instance stay; again in an hour");
+                0
             }
-        }
+        };
         let control = self.control.clone();
-        let all = tokio::task::spawn_blocking(move || control.all_workspaces()).await;
-        for (id, _) in all.map_err(|e| StoreError::Io(std::io::Error::other(e)))?? {
+        for (id, _) in blocking(move || control.all_workspaces()).await? {
             match self.prune(id, job).await {
                 Ok(lines) => gone += lines,
                 Err(error) => {
@@ -128,22 +114,29 @@ impl Keeper {
         Ok(gone)
     }
 
+    async fn prune_control(&self, job: JobId) -> Result<u64, Kept> {
+        let until = KeepFor::YEAR.ended(self.clock.now());
+        let mut gone = 0;
+        loop {
+            let (control, actor) = (self.control.clone(), Actor::Job { id: job, asked_by: None });
+            let pruned = blocking(move || control.prune_audit(until, actor)).await?.map_err(Kept::Broken)?;
+            gone += pruned.map_or(0, |pruned| pruned.lines());
+            if !pruned.is_some_and(|pruned| pruned.more) {
+                return Ok(gone);
+            }
+        }
+    }
+
     async fn prune(&self, id: WorkspaceId, job: JobId) -> Result<u64, Kept> {
         let door = self.door.clone();
-        let ws = tokio::task::spawn_blocking(move || door.for_job(id, job, None)).await;
-        let ws = ws.map_err(|e| StoreError::Io(std::io::Error::other(e)))??;
-        let Some(ws) = ws else { return Ok(0) };
+        let Some(ws) = blocking(move || Ok(door.for_job(id, job, None))).await?? else { return Ok(0) };
         let until = (self.keeps)(&ws)?.ended(self.clock.now());
         let mut gone = 0;
         loop {
-            match ws.prune_audit(until).await?.map_err(Kept::Broken)? {
-                None => return Ok(gone),
-                Some(pruned @ Pruned { more, .. }) => {
-                    gone += pruned.lines();
-                    if !more {
-                        return Ok(gone);
-                    }
-                }
+            let pruned = ws.prune_audit(until).await?.map_err(Kept::Broken)?;
+            gone += pruned.map_or(0, |pruned| pruned.lines());
+            if !pruned.is_some_and(|pruned| pruned.more) {
+                return Ok(gone);
             }
         }
     }
@@ -164,11 +157,10 @@ impl Keeper {
 
     async fn check(&self, stop: &CancellationToken) {
         let (this, stop) = (self.clone(), stop.clone());
-        let checked = tokio::task::spawn_blocking(move || this.walk(&stop)).await;
-        let checked = checked.map_err(|e| StoreError::Io(std::io::Error::other(e)));
+        let checked = blocking(move || this.walk(&stop)).await;
         let mut instance = self.lock();
         instance.running = None;
-        match checked.and_then(|walked| walked) {
+        match checked {
             Ok(Some(held)) => {
                 (instance.checked, instance.failed) = (Some((self.clock.now(), held)), None);
             }
@@ -196,6 +188,12 @@ impl Keeper {
     fn lock(&self) -> std::sync::MutexGuard<'_, Instance> {
         self.instance.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| StoreError::Io(std::io::Error::other(e)))?
 }
 
 impl Running {

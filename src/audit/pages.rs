@@ -69,9 +69,7 @@ impl ListView {
     ) -> Result<Self, Problem> {
         let (wrong, (page, rows)) = match asked.wanted(zone) {
             Ok(wanted) => (None, web::block(move || look(wanted)).await??),
-            Err(wrong) => {
-                (Some(wrong), (Page { lines: Vec::new(), older: None, reached: None }, Vec::new()))
-            }
+            Err(wrong) => (Some(wrong), (Page { lines: Vec::new(), older: None, reached: None }, Vec::new())),
         };
         let reached = page.reached.map(|at| exact_time(at, zone)).unwrap_or_default();
         let zone = if zone.is_empty() { "UTC".to_owned() } else { zone.to_owned() };

@@ -142,8 +142,7 @@ async fn run(control: Control, job: JobContext) -> Result<(), JobError> {
     let own = Arc::clone(&ws);
     let contents = walked(&ws, &steps, "Checking the contents", ws.audit_walk()?, move || own.read()).await?;
     let walk = control.audit_walk()?;
-    let members =
-        walked(&ws, &steps, "Checking members and workspace", walk, move || control.read()).await?;
+    let members = walked(&ws, &steps, "Checking members and workspace", walk, move || control.read()).await?;
     let checked = Checked {
         at: ws.clock().now(),
         took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),

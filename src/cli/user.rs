@@ -114,10 +114,7 @@ fn refused(answer: &Answer) -> Result<(), Failure> {
     match answer {
         Answer::No { said } => Err(Failure::No(said.clone())),
         Answer::Failed { said } => Err(Failure::CouldNotRun(said.clone())),
-        Answer::Audit { .. }
-        | Answer::Doctor { .. }
-        | Answer::Progress { .. }
-        | Answer::Reset { .. } => {
+        Answer::Audit { .. } | Answer::Doctor { .. } | Answer::Progress { .. } | Answer::Reset { .. } => {
             Err(Failure::CouldNotRun("the server answered another question; restart it".into()))
         }
     }

@@ -106,9 +106,11 @@ impl Console {
     /// `progress`.
     pub fn run(&self, command: &Command, progress: &mut dyn FnMut(Answer)) -> Answer {
         let done = match command {
-            Command::AuditVerify { progress: asked } => {
-                self.audit(&mut |said| if *asked { progress(said) })
-            }
+            Command::AuditVerify { progress: asked } => self.audit(&mut |said| {
+                if *asked {
+                    progress(said)
+                }
+            }),
             Command::Doctor {} => Ok(Answer::Doctor { checks: checks::all(&self.status) }),
             Command::UserReset { email, drop_second_factor } => self.reset(email, *drop_second_factor),
         };
@@ -155,7 +157,7 @@ impl Console {
     }
 }
 
-/// Walks a chain in ranges, and says how far it is after each.
+/// Walks a chain in ranges, and says how far it is before each.
 fn chain<R: Read>(
     place: String,
     mut walk: Walk,
@@ -164,20 +166,15 @@ fn chain<R: Read>(
 ) -> Result<Chain, String> {
     let at = |error: StoreError| format!("{place}: {error}");
     loop {
+        let (done, total) = walk.progress();
+        progress(Answer::Progress { place: place.clone(), done, total });
         let read = read().map_err(at)?;
-        match walk.step(&read).map_err(at)? {
-            Step::Holds => {
-                let (done, total) = walk.progress();
-                progress(Answer::Progress { place: place.clone(), done, total });
-            }
-            Step::Ended(Ok(holds)) => {
-                return Ok(Chain { lines: holds.lines(), place, broken: None, broken_at: None });
-            }
-            Step::Ended(Err(broken)) => {
-                let (lines, broken_at) = (broken.line(), broken.at(&read));
-                return Ok(Chain { place, lines, broken: Some(broken.to_string()), broken_at });
-            }
-        }
+        let Step::Ended(ended) = walk.step(&read).map_err(at)? else { continue };
+        let (lines, broken, broken_at) = match ended {
+            Ok(holds) => (holds.lines(), None, None),
+            Err(broken) => (broken.line(), Some(broken.to_string()), broken.at(&read)),
+        };
+        return Ok(Chain { place, lines, broken, broken_at });
     }
 }
 

@@ -329,9 +329,7 @@ pub(crate) fn mac(key: &SubKey, line: u64, hash: &str) -> String {
 fn head_mac(key: &SubKey, line: u64, hash: &str, newest: Option<Newest>) -> String {
     match newest {
         None => mac(key, line, hash),
-        Some(Newest { line: n, at }) => {
-            keyed(key, &format!("audit head {line} {hash} checkpoint {n} {at}"))
-        }
+        Some(Newest { line: n, at }) => keyed(key, &format!("audit head {line} {hash} checkpoint {n} {at}")),
     }
 }
 

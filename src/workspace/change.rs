@@ -109,10 +109,7 @@ impl Workspace {
         written.await.unwrap_or_else(|e| Err(StoreError::Io(std::io::Error::other(e)).into()))
     }
     /// Lets audit lines of `until` and before it go, as many as one commit may, under a line of its own.
-    pub async fn prune_audit(
-        &self,
-        until: Timestamp,
-    ) -> Result<Result<Option<Pruned>, Broken>, StoreError> {
+    pub async fn prune_audit(&self, until: Timestamp) -> Result<Result<Option<Pruned>, Broken>, StoreError> {
         let tenant = Arc::clone(&self.tenant);
         let entry = Entry {
             at: tenant.clock.now(),

@@ -2,12 +2,11 @@
 //! old lines leave at a year and the rest still verifies.
 
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use vynos::audit::log::{Wanted, newest, range};
 use vynos::seal::{DataKey, SubKey, Use};
 use vynos::store::audit::prune::{KeepFor, Pruned, prune};
 use vynos::store::audit::verify::{Step, Walk, verify};
-use vynos::store::audit::{
-    AUDIT, AUDIT_CHECKPOINTS, AUDIT_HEAD, Action, Actor, Broken, Entry, Head, append,
-};
+use vynos::store::audit::{AUDIT, AUDIT_CHECKPOINTS, AUDIT_HEAD, Action, Actor, Broken, Entry, Head, append};
 use vynos::store::{File, Read as _, StoreError};
 
 const FIRST: &str = "2026-11-23T09:00:00Z";
@@ -108,7 +107,6 @@ fn a_removed_line_and_a_cut_tail_are_named() {
     assert_eq!(verified(&file, &key), Err(Broken::Link(21)));
 }
 
-
 #[test]
 fn a_checkpoint_is_sealed_every_thousand_lines_and_every_day_that_has_lines() {
     let (_dir, file, key) = chain(2_500);
@@ -126,7 +124,11 @@ fn a_piece_written_anew_is_named_at_the_next_checkpoint() {
     assert_eq!(verified(&file, &key), Err(Broken::Checkpoint(1001)));
     let (_dir, file, key) = chain(2_500);
     write_anew(&file, 2_400);
-    assert_eq!(verified(&file, &key), Err(Broken::Tail(2_500)), "behind the last checkpoint the head says so");
+    assert_eq!(
+        verified(&file, &key),
+        Err(Broken::Tail(2_500)),
+        "behind the last checkpoint the head says so"
+    );
 }
 
 #[test]
@@ -206,7 +208,10 @@ fn lines_leave_at_a_year_and_not_before_and_the_rest_still_verifies() {
     assert_eq!((pruning.action, pruning.target.as_str()), (Action::AuditPruned, "lines 1 to 1"));
     assert_eq!(checkpoints(&file)[0], 1);
     // All but the newest lines, over several checkpoints.
-    assert_eq!(at(year + SignedDuration::from_hours(24 * 60)), Ok(Some(Pruned { first: 2, last: 40, more: false })));
+    assert_eq!(
+        at(year + SignedDuration::from_hours(24 * 60)),
+        Ok(Some(Pruned { first: 2, last: 40, more: false }))
+    );
     assert_eq!((numbers(&file), checkpoints(&file)), (vec![41, 42], vec![40, 41, 42]));
     assert_eq!(verified(&file, &key), Ok(2));
     file.write(|tx| append(tx, &key, entry(year, "after".into()))).unwrap();
@@ -283,4 +288,28 @@ fn a_walk_in_ranges_says_how_far_it_is_and_bears_changes_in_between() {
     let chain = walk.finish(|| file.snapshot(), |done, total| seen.push((done, total))).unwrap().unwrap();
     assert_eq!((chain.first, chain.last), (5_001, 25_002));
     assert_eq!(seen, [(10_000, 20_002), (20_000, 20_002), (20_002, 20_002)]);
+}
+
+#[test]
+fn a_filter_that_finds_little_says_where_to_go_on_and_days_are_found_by_halving() {
+    let (_dir, file, _key) = chain_of(20_010, SignedDuration::from_mins(1));
+    let read = file.snapshot().unwrap();
+    let rare = Wanted { target: "org 0".into(), ..Wanted::default() };
+    let page = newest(&read, &rare, None, 50).unwrap();
+    assert_eq!((page.lines.len(), page.older), (0, Some(11)), "so far nothing, and it says so");
+    let page = newest(&read, &rare, page.older, 50).unwrap();
+    assert_eq!((page.lines.len(), page.lines[0].0, page.older), (1, 1, None));
+    // The third day of the chain is far behind what one page looks at.
+    let day = SignedDuration::from_hours(24);
+    let (from, before) = (first() + day * 2, first() + day * 3);
+    let third = Wanted { from: Some(from), before: Some(before), ..Wanted::default() };
+    let page = newest(&read, &third, None, 5_000).unwrap();
+    assert_eq!((page.lines.len(), page.lines[0].0, page.older), (1_440, 4_320, None));
+    let (lines, last) = range(&read, &third, 0, 100_000).unwrap();
+    assert_eq!(
+        (lines.len(), last),
+        (1_440, Some(5_760)),
+        "a day beside it is looked at, for clocks that were set back"
+    );
+    assert_eq!(range(&read, &third, 5_760, 10).unwrap().1, None);
 }

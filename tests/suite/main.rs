@@ -12,6 +12,7 @@ mod analyze;
 mod api;
 mod audit;
 mod audit_chain;
+mod audit_rules;
 mod bit_flips;
 mod boundaries;
 mod browser;

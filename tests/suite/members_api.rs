@@ -16,7 +16,7 @@ use crate::harness::{Answer, Client, Server};
 use crate::members::{invited, joined, workspace};
 use crate::orgs::rig;
 
-async fn token(client: &Client, scopes: &[&str]) -> String {
+pub async fn token(client: &Client, scopes: &[&str]) -> String {
     let mut fields = vec![("name", "ci"), ("days", "30")];
     fields.extend(scopes.iter().map(|s| ("scope", *s)));
     let made = client.post("/w/halden-energy/tokens", &fields).await;

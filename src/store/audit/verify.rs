@@ -100,10 +100,7 @@ impl Walk {
         let from = self.last + 1;
         let sealed = read.scan(&AUDIT_CHECKPOINTS).from(&from).before(&end.saturating_add(1)).rows()?;
         let mut sealed = sealed.into_iter().peekable();
-        let range = (
-            std::ops::Bound::Included(from.encoded()),
-            std::ops::Bound::Included(end.encoded()),
-        );
+        let range = (std::ops::Bound::Included(from.encoded()), std::ops::Bound::Included(end.encoded()));
         let mut broken = None;
         if from <= end {
             read.raw_scan(AUDIT.name, range, false, &mut |mut key, value| {
