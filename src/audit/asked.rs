@@ -13,7 +13,7 @@ use crate::web::table_file::Format;
 /// A filter as it stands in a URL; empty = all.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Asked {
-    #[serde(default, skip_serializing_if = "Chain::is_contents")]
+    #[serde(default)]
     pub of: Chain,
     /// An account id, `operator`, `schedule` or `visitor`.
     #[serde(default)]
@@ -86,7 +86,15 @@ impl Asked {
     /// The filter as the query of a URL, without what is empty.
     pub fn query(&self) -> String {
         let all = serde_urlencoded::to_string(self).unwrap_or_default();
-        all.split('&').filter(|pair| !pair.ends_with('=')).collect::<Vec<_>>().join("&")
+        let says = |pair: &&str| !pair.ends_with('=') && *pair != "of=contents";
+        all.split('&').filter(says).collect::<Vec<_>>().join("&")
+    }
+
+    /// The same with the line to go on before.
+    pub fn onward(&self) -> String {
+        let before = self.before.map(|line| format!("before={line}"));
+        let parts = [Some(self.query()).filter(|query| !query.is_empty()), before];
+        parts.into_iter().flatten().collect::<Vec<_>>().join("&")
     }
 
     /// Whether it leaves anything out.
@@ -133,6 +141,8 @@ mod tests {
     fn a_filter_is_a_url() {
         let asked = Asked { of: Chain::Members, target: "a&b".into(), before: Some(7), ..Asked::default() };
         assert_eq!(asked.query(), "of=members&target=a%26b");
+        assert_eq!(asked.onward(), "of=members&target=a%26b&before=7");
         assert!(asked.is_filter() && !Asked::default().is_filter());
+        assert_eq!(Asked::default().query(), "");
     }
 }

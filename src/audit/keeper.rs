@@ -21,9 +21,6 @@ use crate::workspace::{Door, Refused, Workspace};
 /// How often it looks.
 const EVERY: Duration = Duration::from_hours(1);
 
-/// How long the lines of a workspace are kept; never under a year, whatever it answers.
-pub type Keeps = fn(&Workspace) -> Result<KeepFor, StoreError>;
-
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Keeper {
@@ -31,7 +28,7 @@ pub struct Keeper {
     door: Door,
     clock: Clock,
     random: Random,
-    keeps: Keeps,
+    keeps: fn(&Workspace) -> Result<KeepFor, StoreError>,
     asked: Arc<Notify>,
     instance: Arc<Mutex<Instance>>,
 }
@@ -64,8 +61,14 @@ enum Kept {
 }
 
 impl Keeper {
-    /// `keeps` says how long a workspace wants its lines kept.
-    pub fn new(control: Control, door: Door, clock: Clock, random: Random, keeps: Keeps) -> Self {
+    /// `keeps` says how long a workspace wants its lines kept; the answer can't be under a year.
+    pub fn new(
+        control: Control,
+        door: Door,
+        clock: Clock,
+        random: Random,
+        keeps: fn(&Workspace) -> Result<KeepFor, StoreError>,
+    ) -> Self {
         let (asked, instance) = Default::default();
         Self { control, door, clock, random, keeps, asked, instance }
     }

@@ -27,11 +27,6 @@ pub enum Chain {
 }
 
 impl Chain {
-    /// The one that is read when no other is asked for.
-    pub fn is_contents(&self) -> bool {
-        *self == Self::Contents
-    }
-
     pub const fn name(self) -> &'static str {
         match self {
             Self::Contents => "contents",

@@ -53,6 +53,8 @@ pub(super) struct ListView {
     pub rows: Vec<Row>,
     /// Go on looking before this line.
     pub older: Option<u64>,
+    /// The query that does, and the line with its thousands apart.
+    pub older_query: String,
     pub older_label: String,
     /// When the last line was written that was looked at.
     pub reached: String,
@@ -75,7 +77,19 @@ impl ListView {
         let zone = if zone.is_empty() { "UTC".to_owned() } else { zone.to_owned() };
         let older_label = page.older.map(grouped).unwrap_or_default();
         let query = asked.query();
-        Ok(Self { base, asked, query, wrong, rows, older: page.older, older_label, reached, zone })
+        let older_query = Asked { before: page.older, ..asked.clone() }.onward();
+        Ok(Self {
+            base,
+            asked,
+            query,
+            wrong,
+            rows,
+            older: page.older,
+            older_query,
+            older_label,
+            reached,
+            zone,
+        })
     }
 
     pub fn actions(&self) -> &'static [Action] {
@@ -85,10 +99,6 @@ impl ListView {
     /// The query of a link, going on behind what the filter says.
     pub fn and(&self, more: impl std::fmt::Display) -> String {
         if self.query.is_empty() { more.to_string() } else { format!("{}&{more}", self.query) }
-    }
-
-    pub fn and_before(&self, line: &u64) -> String {
-        self.and(format!("before={line}"))
     }
 
     /// The query with another person.

@@ -76,7 +76,7 @@ pub fn rows(
                 number: grouped(line),
                 at: event.at,
                 when: exact_time(event.at, zone),
-                initials: initials(&who),
+                initials: names.initials(&event.actor, &who)?,
                 who,
                 person: person(&event.actor),
                 actor: actor(&event.actor),
@@ -145,6 +145,14 @@ impl<'a> Names<'a> {
             Actor::Operator => "Operator".into(),
             Actor::Token { .. } => format!("API token of {name}"),
             Actor::Visitor => "Visitor".into(),
+        })
+    }
+
+    /// Those of the person behind the act, else of what acted.
+    fn initials(&mut self, actor: &Actor, who: &str) -> Result<String, StoreError> {
+        Ok(match actor.account() {
+            Some(id) => initials(&self.account(id)?),
+            None => initials(who),
         })
     }
 

@@ -90,6 +90,10 @@ async fn a_filter_is_a_url_and_holds_for_page_file_and_rest() {
     server.clock.advance(SignedDuration::from_hours(24));
     let by_max = server.app().web.door.for_job(ws.id(), vynos::ids::JobId::from_bytes([7; 16]), Some(max));
     add(&by_max.unwrap().unwrap(), Action::OrgSynced, "=org-3").await;
+    // The session is over by now.
+    drop(ada);
+    let ada = server.client();
+    ada.sign_in("ada@halden.example", crate::harness::PASSWORD).await;
     let key = token(&ada, &["admin"]).await;
     for (query, wanted) in [
         ("action=org.synced", vec!["=org-3", "org-1"]),
