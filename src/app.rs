@@ -11,6 +11,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App as ActixApp, HttpServer, web};
 use url::Url;
 
+use crate::audit::{self, Keeper};
 use crate::chat::Chat;
 use crate::chat::hub::Hub;
 use crate::clock::{Clock, Random};
@@ -31,6 +32,7 @@ use crate::meter::Meter;
 use crate::models::Models;
 use crate::orgs::{Orgs, Refreshing};
 use crate::seal::{MasterKey, SealError, Secret};
+use crate::store::audit::prune::KeepFor;
 use crate::usage::{Sampler, Sampling};
 use crate::web::counts::Counts;
 use crate::web::{Problem, Web, form, guard, tls};
@@ -139,6 +141,9 @@ pub struct App {
     /// Deletes accounts whose time is over.
     pub eraser: Eraser,
     erasing: erasure::Running,
+    /// Lets audit lines go whose time is over.
+    pub keeper: Keeper,
+    keeping: audit::keeper::Running,
     /// Measures what workspaces take.
     pub sampler: Sampler,
     sampling: Sampling,
@@ -209,6 +214,11 @@ impl App {
         };
         let meter = Meter::new(control.clone());
         let chat = Chat { models: models.clone(), hub: Hub::default(), meter };
+        let shown = web::Data::new(board.clone());
+        let keeper =
+            Keeper::new(control.clone(), door.clone(), options.clock.clone(), options.random.clone(), |_| {
+                Ok(KeepFor::YEAR)
+            });
         let runner = Runner::start(
             door.clone(),
             &pool,
@@ -247,6 +257,8 @@ impl App {
             knowledge,
             chat,
             status: web::Data::new(status.clone()),
+            board: shown,
+            keeper: web::Data::new(keeper.clone()),
         };
         let console = Console::new(status, url.clone());
         let console = console::serve(&options.data_dir, console)
@@ -273,6 +285,8 @@ impl App {
             console,
             erasing: eraser.start(),
             eraser,
+            keeping: keeper.start(),
+            keeper,
             sampling: sampler.start(),
             sampler,
             _lock: lock,
@@ -300,8 +314,11 @@ impl App {
             self.server.stop(false).await;
         }
         let _ = self.running.await;
-        let Self { web, runner, ledger, mails, console, eraser, erasing, sampler, sampling, .. } = self;
+        let Self { web, runner, ledger, mails, console, eraser, erasing, .. } = self;
+        let Self { keeper, keeping, sampler, sampling, .. } = self;
         drop(runner);
+        keeping.stop().await;
+        drop(keeper);
         erasing.stop().await;
         drop(eraser);
         sampling.stop().await;
@@ -388,6 +405,8 @@ struct Services {
     knowledge: web::Data<Knowledge>,
     chat: web::Data<Chat>,
     status: web::Data<Status>,
+    board: web::Data<Board>,
+    keeper: web::Data<Keeper>,
 }
 
 impl Services {
@@ -401,7 +420,9 @@ impl Services {
             .app_data(self.sso.clone())
             .app_data(self.knowledge.clone())
             .app_data(self.chat.clone())
-            .app_data(self.status.clone());
+            .app_data(self.status.clone())
+            .app_data(self.board.clone())
+            .app_data(self.keeper.clone());
     }
 }
 

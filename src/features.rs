@@ -91,6 +91,9 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/admin/accounts/{id}/act", Operator),
     route("POST", "/admin/accounts/{id}/end-sessions", Operator),
     route("POST", "/admin/accounts/{id}/reset", Operator),
+    route("GET", "/admin/audit", Operator),
+    route("GET", "/admin/audit/file", Operator),
+    route("POST", "/admin/audit/verify", Operator),
     route("GET", "/admin/mail", Operator),
     route("POST", "/admin/mail", Operator),
     route("POST", "/admin/mail/remove", Operator),
@@ -113,6 +116,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/admin/traffic/file", Operator),
     route("GET", "/admin/workspaces", Operator),
     route("POST", "/admin/workspaces/{id}/restrict", Operator),
+    route("GET", "/api/v1/audit", Token),
     route("POST", "/api/v1/change-sets", Token),
     route("GET", "/api/v1/change-sets/{change_set}", Token),
     route("POST", "/api/v1/change-sets/{change_set}/cancel", Token),
@@ -192,6 +196,9 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/sign-out", Account),
     route("GET", "/w/{workspace}/", Role(Reader)),
     route("GET", "/w/{workspace}/audit", Role(Admin)),
+    route("GET", "/w/{workspace}/audit/evidence", Role(Admin)),
+    route("GET", "/w/{workspace}/audit/file", Role(Admin)),
+    route("POST", "/w/{workspace}/audit/verify", Role(Admin)),
     route("GET", "/w/{workspace}/chat", Role(Member)),
     route("POST", "/w/{workspace}/chat", Role(Member)),
     route("GET", "/w/{workspace}/chat/{conversation}", Role(Member)),
@@ -300,6 +307,7 @@ pub fn jobs(control: &Control, orgs: &Orgs, knowledge: &Knowledge, chat: &Chat) 
     kinds.extend(knowledge.jobs());
     kinds.extend(chat.jobs());
     kinds.extend(deployments::jobs(orgs));
+    kinds.extend(audit::jobs(control));
     kinds.extend(notifications::jobs(control));
     kinds.push(Kind::new(orgs::SYNCED, insights::analyse));
     kinds.push(Kind::new(orgs::FORGOTTEN, forgotten));

@@ -37,6 +37,7 @@ pub const TABS: &[(&str, &str, &str)] = &[
     ("/privacy", "Privacy policy", "Privacy"),
     ("/sso", "Single sign-on", "Single sign-on"),
     ("/traffic", "Outbound traffic", "Traffic"),
+    ("/audit", "Audit log", "Audit"),
 ];
 
 /// A form that is only a button.

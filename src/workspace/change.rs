@@ -3,8 +3,11 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::Workspace;
-use crate::store::audit::{self, Action, Entry};
+use crate::store::audit::prune::{self, Pruned};
+use crate::store::audit::{self, Action, Broken, Entry};
 use crate::store::{StoreError, Tx};
 
 /// A change being made to a workspace: the transaction, plus what is announced when it has committed.
@@ -104,5 +107,25 @@ impl Workspace {
             Ok(value)
         });
         written.await.unwrap_or_else(|e| Err(StoreError::Io(std::io::Error::other(e)).into()))
+    }
+    /// Lets audit lines of `until` and before it go, as many as one commit may, under a line of its own.
+    pub async fn prune_audit(&self, until: Timestamp) -> Result<Result<Option<Pruned>, Broken>, StoreError> {
+        let tenant = Arc::clone(&self.tenant);
+        let entry = Entry {
+            at: tenant.clock.now(),
+            actor: self.actor.clone(),
+            action: Action::AuditPruned,
+            target: String::new(),
+            workspace: Some(tenant.id),
+            request: self.request,
+        };
+        let _turn = self.tenant.writer.lock().await;
+        let pruned = tokio::task::spawn_blocking(move || {
+            if !prune::is_due(&tenant.file.snapshot()?, until)? {
+                return Ok(Ok(None));
+            }
+            tenant.file.write(|tx| prune::prune(tx, &tenant.audit, until, entry))
+        });
+        pruned.await.unwrap_or_else(|e| Err(StoreError::Io(std::io::Error::other(e))))
     }
 }

@@ -16,7 +16,8 @@ use std::sync::Arc;
 use crate::clock::{Clock, Random};
 use crate::ids::{RequestId, WorkspaceId};
 use crate::seal::{DataKey, Place, Sealed, Secret, SubKey, Use};
-use crate::store::audit::{self, Actor};
+use crate::store::audit::verify::Walk;
+use crate::store::audit::{Actor, Broken};
 use crate::store::{File, Snapshot, StoreError};
 
 pub use change::Change;
@@ -139,8 +140,14 @@ impl Workspace {
         self.tenant.file.verify()
     }
 
-    /// Checks the audit chain of this workspace.
-    pub fn verify_audit(&self) -> Result<Result<u64, audit::Broken>, StoreError> {
-        audit::verify(&self.read()?, &self.tenant.audit)
+    /// Checks the audit chain of this workspace; answers how many lines hold.
+    pub fn verify_audit(&self) -> Result<Result<u64, Broken>, StoreError> {
+        let verified = self.audit_walk()?.finish(|| self.read(), |_, _| {})?;
+        Ok(verified.map(|chain| chain.lines()))
+    }
+
+    /// Begins to check the audit chain of this workspace.
+    pub fn audit_walk(&self) -> Result<Walk, StoreError> {
+        Walk::begin(&self.read()?, &self.tenant.audit)
     }
 }

@@ -11,6 +11,8 @@ mod admin;
 mod analyze;
 mod api;
 mod audit;
+mod audit_chain;
+mod audit_rules;
 mod bit_flips;
 mod boundaries;
 mod browser;

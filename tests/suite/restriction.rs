@@ -60,7 +60,7 @@ const BEGINS: [(&str, &[(&str, &str)]); 18] = [
 ];
 
 /// What a workspace still may do then: read, tidy, decide who comes in, end what runs, and delete.
-const STAYS: [&str; 27] = [
+const STAYS: [&str; 28] = [
     "/api/v1/change-sets",
     "/api/v1/change-sets/{change_set}/cancel",
     "/api/v1/change-sets/{change_set}/rollback",
@@ -68,6 +68,7 @@ const STAYS: [&str; 27] = [
     "/api/v1/conversations/{conversation}/turns/{turn}/stop",
     "/api/v1/invitations",
     "/api/v1/members/{account}/role",
+    "/w/{workspace}/audit/verify",
     "/w/{workspace}/chat/{conversation}/delete",
     "/w/{workspace}/chat/{conversation}/pin",
     "/w/{workspace}/chat/{conversation}/rename",
