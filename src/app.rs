@@ -212,7 +212,7 @@ impl App {
         let runner = Runner::start(
             door.clone(),
             &pool,
-            board,
+            board.clone(),
             features::jobs(&control, &orgs, &knowledge, &chat),
             workspaces,
             options.clock.clone(),
@@ -223,6 +223,7 @@ impl App {
             control,
             door,
             pool,
+            board,
             clock: options.clock.clone(),
             throttle: Throttle::new(options.clock.clone()),
             counts: Counts::default(),

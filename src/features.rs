@@ -62,6 +62,8 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/account/confirm", Account),
     route("POST", "/account/confirm/passkey/begin", Account),
     route("POST", "/account/confirm/passkey/finish", Account),
+    route("GET", "/account/erasures", Account),
+    route("GET", "/account/erasures/{id}/file", Account),
     route("GET", "/account/notifications", Account),
     route("POST", "/account/notifications", Account),
     route("POST", "/account/passkeys/begin", Account),
@@ -91,6 +93,8 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/admin/accounts/{id}/act", Operator),
     route("POST", "/admin/accounts/{id}/end-sessions", Operator),
     route("POST", "/admin/accounts/{id}/reset", Operator),
+    route("GET", "/admin/erasures", Operator),
+    route("GET", "/admin/erasures/{id}/file", Operator),
     route("GET", "/admin/mail", Operator),
     route("POST", "/admin/mail", Operator),
     route("POST", "/admin/mail/remove", Operator),
@@ -253,6 +257,9 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/w/{workspace}/orgs/connect", Role(Admin)),
     route("POST", "/w/{workspace}/orgs/connect/auth-url", Role(Admin)),
     route("GET", "/w/{workspace}/privacy", Role(Admin)),
+    route("GET", "/w/{workspace}/privacy/delete", Role(Owner)),
+    route("POST", "/w/{workspace}/privacy/delete", Role(Owner)),
+    route("POST", "/w/{workspace}/privacy/delete/stop", Role(Owner)),
     route("POST", "/w/{workspace}/privacy/restrict", Role(Owner)),
     route("GET", "/w/{workspace}/privacy/traffic", Role(Reader)),
     route("GET", "/w/{workspace}/privacy/traffic/file", Role(Reader)),
@@ -302,7 +309,7 @@ pub fn jobs(control: &Control, orgs: &Orgs, knowledge: &Knowledge, chat: &Chat) 
     kinds.extend(deployments::jobs(orgs));
     kinds.extend(notifications::jobs(control));
     kinds.push(Kind::new(orgs::SYNCED, insights::analyse));
-    kinds.push(Kind::new(orgs::FORGOTTEN, forgotten));
+    kinds.push(Kind::new(orgs::FORGOTTEN, forgotten).also_while_deleting());
     kinds
 }
 

@@ -183,6 +183,10 @@ impl Control {
         &self.0.lookups
     }
 
+    pub(super) fn audit_key(&self) -> &SubKey {
+        &self.0.audit
+    }
+
     /// The key that seals credentials once more as records.
     pub fn records(&self) -> &SubKey {
         &self.0.records

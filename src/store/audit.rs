@@ -117,6 +117,7 @@ actions! {
     OrgConnectionStarted "org.connection_started"
     OrgDeployPolicyChanged "org.deploy_policy_changed"
     OrgDisconnected "org.disconnected"
+    OrgForgotten "org.forgotten"
     OrgIndexed "org.indexed"
     OrgSignedOut "org.signed_out"
     OrgSyncFailed "org.sync_failed"
@@ -150,6 +151,10 @@ actions! {
     ValidationAllowed "validation.allowed"
     ValidationRequested "validation.requested"
     WorkspaceCreated "workspace.created"
+    WorkspaceDeletionStarted "workspace.deletion_started"
+    WorkspaceDeletionStopped "workspace.deletion_stopped"
+    WorkspaceErased "workspace.erased"
+    WorkspaceErasureBegun "workspace.erasure_begun"
     WorkspaceRenamed "workspace.renamed"
     WorkspaceRestricted "workspace.restricted"
     WorkspaceTransferred "workspace.transferred"
@@ -249,7 +254,7 @@ pub fn verify(from: &impl Read, key: &SubKey) -> Result<Result<u64, Broken>, Sto
     }
 }
 
-fn link(before: &str, event: &AuditEvent) -> Result<String, StoreError> {
+pub(crate) fn link(before: &str, event: &AuditEvent) -> Result<String, StoreError> {
     let json = serde_json::to_vec(event)
         .map_err(|e| StoreError::Encoding { table: AUDIT.name, why: e.to_string() })?;
     let mut context = digest::Context::new(&digest::SHA256);
@@ -258,6 +263,6 @@ fn link(before: &str, event: &AuditEvent) -> Result<String, StoreError> {
     Ok(hex(context.finish().as_ref()))
 }
 
-fn mac(key: &SubKey, line: u64, hash: &str) -> String {
+pub(crate) fn mac(key: &SubKey, line: u64, hash: &str) -> String {
     hex(&key.lookup(format!("audit head {line} {hash}").as_bytes()))
 }
