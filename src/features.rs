@@ -10,6 +10,8 @@ use crate::ids::OrgId;
 use crate::jobs::{JobContext, JobError, Kind};
 use crate::knowledge::{self, Knowledge};
 use crate::orgs::{self, Orgs};
+use crate::store::StoreError;
+use crate::store::audit::Action;
 use crate::web::Problem;
 use crate::web::live::notice_topics;
 use crate::web::page::{Bell, NavItem, NavOrg, Navigation};
@@ -320,7 +322,9 @@ async fn forgotten(job: JobContext) -> Result<(), JobError> {
     let (ws, _) = job.split();
     let ws = Arc::new(ws);
     insights::forget(&ws, id).await?;
-    deployments::forget(&ws, id).await
+    deployments::forget(&ws, id).await?;
+    // From here on nothing of it is left but bytes in unused pages.
+    Ok(ws.change(Action::OrgForgotten, id, |_| Ok::<_, StoreError>(())).await?)
 }
 
 /// The sidebar of a workspace; `current` is the path of the open entry below `/w/{slug}/`.

@@ -10,7 +10,7 @@ use crate::clock::{Clock, Random};
 use crate::ids::{AccountId, RequestId, WorkspaceId};
 use crate::seal::{DataKey, SubKey, Use};
 use crate::store::audit::{self, Action, Actor, Entry};
-use crate::store::{File, Snapshot, StoreError, Tx};
+use crate::store::{COMPACTION_DUE, File, Read as _, Snapshot, StoreError, Tx};
 
 /// Memory for cached pages of the control file, in bytes.
 const CACHE: usize = 4 << 20;
@@ -157,6 +157,9 @@ impl Control {
     pub fn note(&self, tx: &mut ControlTx, note: Note) -> Result<(), StoreError> {
         let Note { actor, action, target, workspace, request } = note;
         let at = self.0.clock.now();
+        if action.removes() {
+            tx.compact_later()?;
+        }
         audit::append(tx, &self.0.audit, Entry { at, actor, action, target, workspace, request }).map(|_| ())
     }
 
@@ -171,6 +174,15 @@ impl Control {
     /// Checks the audit chain.
     pub fn verify_audit(&self) -> Result<Result<u64, audit::Broken>, StoreError> {
         audit::verify(&self.read()?, &self.0.audit)
+    }
+
+    /// Takes the bytes of removed rows off the disk, when some were removed; answers false when somebody reads for too
+    /// long. Blocks; writers wait.
+    pub fn compact_if_due(&self) -> Result<bool, StoreError> {
+        if !self.read()?.has(&COMPACTION_DUE, &0)? {
+            return Ok(true);
+        }
+        self.0.file.compact()
     }
 
     /// Checks every page and seal of the file.

@@ -11,6 +11,7 @@ use super::{FORGOTTEN, Orgs, access, records};
 use crate::identity::Via;
 use crate::ids::SessionId;
 use crate::jobs::{JobCause, enqueue};
+use crate::notifications;
 use crate::seal::Secret;
 use crate::store::StoreError;
 use crate::store::audit::Action;
@@ -228,7 +229,7 @@ async fn disconnect(
     if let Err(error) = access::revoke(&orgs.gate, &ws, id, &org).await {
         tracing::warn!(org = %id, %error, "tokens could not be revoked at Salesforce");
     }
-    let cause = JobCause::of(&ws);
+    let (cause, slug) = (JobCause::of(&ws), org.slug.clone());
     ws.change(Action::OrgDisconnected, id, move |tx| {
         enqueue(tx, &cause, FORGOTTEN, serde_json::json!({ "org": id }))?;
         enqueue(tx, &cause, INDEX, serde_json::json!({ "org": id }))?;
@@ -236,6 +237,7 @@ async fn disconnect(
         tx.remove_under(&records::SOURCES, &id)?;
         tx.remove_under(&records::COMPONENTS, &id)?;
         tx.remove(&records::ORGS, &id)?;
+        notifications::forget_org(tx, &slug)?;
         Ok::<_, StoreError>(())
     })
     .await?;

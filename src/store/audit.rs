@@ -161,6 +161,24 @@ actions! {
     WorkspaceUnrestricted "workspace.unrestricted"
 }
 
+impl Action {
+    /// Whether it removes people's data for good: what it leaves in unused pages is taken off the disk soon.
+    pub const fn removes(self) -> bool {
+        matches!(
+            self,
+            Self::AccountErased
+                | Self::ChangeSetDiscarded
+                | Self::ConversationDeleted
+                | Self::DocumentErased
+                | Self::InvitationRevoked
+                | Self::MailDropped
+                | Self::OrgDisconnected
+                | Self::OrgForgotten
+                | Self::WorkspaceErased
+        )
+    }
+}
+
 /// One link of the chain. No contents: `target` is an id or an API name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEvent {

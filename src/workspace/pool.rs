@@ -8,7 +8,7 @@
 //! DATA/workspaces/<id>/blobs|index/…   its files, sealed
 //! ```
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io::{self, Write as _};
 use std::num::NonZeroUsize;
@@ -159,12 +159,24 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[derive(Default)]
 pub struct Hooks {
     queued: OnceLock<Box<dyn Fn(WorkspaceId) + Send + Sync>>,
+    removed: Mutex<BTreeSet<WorkspaceId>>,
 }
 
 impl Hooks {
     /// Called after each commit that queued a job. Set once, by the job runner.
     pub fn on_queued(&self, call: impl Fn(WorkspaceId) + Send + Sync + 'static) {
         let _ = self.queued.set(Box::new(call));
+    }
+
+    /// Remembers that rows were removed in a workspace, whose bytes have to leave its file.
+    pub fn removed(&self, id: WorkspaceId) {
+        self.removed.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    }
+
+    /// Hands out the workspaces in which rows were removed since the last call. What an earlier process left is not
+    /// among them.
+    pub fn take_removed(&self) -> BTreeSet<WorkspaceId> {
+        std::mem::take(&mut *self.removed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Lets the job runner look at a workspace.
