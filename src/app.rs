@@ -136,7 +136,7 @@ pub struct App {
     ledger: Ledger,
     mails: Sender,
     console: Option<console::Served>,
-    /// Deletes accounts whose time is over.
+    /// Erases accounts and workspaces whose time is over.
     pub eraser: Eraser,
     erasing: erasure::Running,
     /// Measures what workspaces take.
@@ -255,7 +255,14 @@ impl App {
             .ok();
         let (control, door) = (web.control.clone(), web.door.clone());
         let sampler = Sampler::new(control.clone(), door.clone(), options.clock.clone());
-        let eraser = Eraser::new(control, door, options.clock.clone(), options.random.clone());
+        let eraser = Eraser::new(
+            control,
+            door,
+            Arc::clone(&web.pool),
+            orgs.get_ref().clone(),
+            options.clock.clone(),
+            options.random.clone(),
+        );
         let (server, running) = serve(listener, services, certificate.as_ref(), options.workers)?;
         Ok(Self {
             address,

@@ -59,6 +59,12 @@ impl Control {
         Ok(self.read()?.get(&KEPT_AUDIT_ENDS, &id)?.map(|ends| ends.last))
     }
 
+    /// How many lines of it are kept.
+    pub fn kept_lines(&self, id: WorkspaceId) -> Result<u64, StoreError> {
+        let ends = self.read()?.get(&KEPT_AUDIT_ENDS, &id)?;
+        Ok(ends.map_or(0, |ends| ends.last + 1 - ends.first))
+    }
+
     /// Walks the kept part of a chain; answers how many lines hold, or the first place that does not.
     pub fn verify_kept(&self, id: WorkspaceId) -> Result<Result<u64, Broken>, StoreError> {
         let read = self.read()?;
