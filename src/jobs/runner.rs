@@ -279,7 +279,9 @@ impl Inner {
                 (JobState::Failed, Some(why))
             }
         };
-        let ended = JobRow { state, error, finished: Some(now), ..row };
+        // What it was given may name or quote something that is deleted before the row goes.
+        let args = serde_json::Value::Null;
+        let ended = JobRow { state, error, finished: Some(now), args, ..row };
         let name = format!("{job} {}", ended.kind);
         ws.change(Action::JobFinished, name, move |tx| {
             tx.remove(&JOBS_DUE, &due)?;
