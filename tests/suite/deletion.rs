@@ -237,7 +237,7 @@ async fn its_only_owner_deletes_the_workspace_with_the_account() {
     // Lise becomes the only owner of another workspace.
     let other = signed_in(&server, "lise").await;
     server.app().web.control.change_settings(vynos::store::audit::Actor::Operator, |s| {
-        s.creators = vynos::identity::Creators::Everyone;
+        s.who_may_create_workspaces = vynos::identity::Creators::Everyone;
     }).unwrap();
     server.app().web.refresh_settings().unwrap();
     assert_eq!(other.post("/workspaces/new", &[("name", "Lise Lab")]).await.status, 303);

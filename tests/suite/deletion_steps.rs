@@ -22,7 +22,8 @@ const STEPS: [Step; 6] = [Step::Lines, Step::Key, Step::Files, Step::Control, St
 
 /// Waits until no job is due or runs.
 pub async fn idle(server: &Server) {
-    let ws = server.app().web.door.for_runner(workspace(server)).unwrap();
+    let web = &server.app().web;
+    let ws = web.door.for_runner(web.control.all_workspaces().unwrap()[0].0).unwrap();
     for _ in 0..1_000 {
         let due = ws.read().unwrap().scan(&JOBS_DUE).limit(1).count().unwrap();
         if due == 0 && server.app().runner.board().all().is_empty() {
