@@ -246,6 +246,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/w/{workspace}/o/{org}/deployments/{change_set}/release", Role(Member)),
     route("POST", "/w/{workspace}/o/{org}/deployments/{change_set}/roll-back", Role(Member)),
     route("POST", "/w/{workspace}/o/{org}/deployments/{change_set}/validate", Role(Member)),
+    route("GET", "/w/{workspace}/o/{org}/disconnect", Role(Admin)),
     route("POST", "/w/{workspace}/o/{org}/disconnect", Role(Admin)),
     route("GET", "/w/{workspace}/o/{org}/findings", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}/findings/{finding}", Role(Reader)),

