@@ -102,6 +102,11 @@ impl Console {
             let verified = self.door.for_runner(id).map_err(|e| format!("{place}: {e}"))?.verify_audit();
             chains.push(chain(place.clone(), verified.map_err(|e| format!("{place}: {e}"))?));
         }
+        for (id, _) in self.control.erasures().map_err(said)? {
+            let place = format!("erased workspace {id}");
+            let verified = self.control.verify_kept(id).map_err(|e| format!("{place}: {e}"))?;
+            chains.push(chain(place, verified));
+        }
         Ok(Answer::Audit { chains })
     }
 

@@ -1,7 +1,7 @@
 //! Accounts whose 30 days are over: first what every workspace holds of the person, then, in one commit, the account. Until
 //! that commit the account is due, so a process that is killed in between does it all again.
 
-use super::{ErasureError, Eraser};
+use super::{Eraser, ErasureError};
 use crate::identity::control::Note;
 use crate::identity::{Account, Email};
 use crate::ids::{AccountId, JobId};

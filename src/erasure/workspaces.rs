@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AUDIT_KEPT, ErasureError, Eraser, blocking};
+use super::{AUDIT_KEPT, Eraser, ErasureError, blocking};
 use crate::identity::control::Note;
 use crate::identity::erasures::{Certificate, Removed, Step};
 use crate::identity::memberships::WORKSPACES;
@@ -204,7 +204,8 @@ impl Eraser {
         let note = Note::new(actor, Action::WorkspaceErased, id).in_workspace(id);
         self.control
             .change(note, move |tx| {
-                let Some(Removed { row, slugs, mails, owners, members }) = control.end_erasure(tx, id)? else {
+                let Some(Removed { row, slugs, mails, owners, members }) = control.end_erasure(tx, id)?
+                else {
                     return Ok(());
                 };
                 for mail in mails {

@@ -103,7 +103,11 @@ pub struct Removed {
 impl Control {
     /// Begins an erasure whose time has come, inside a change: from here on nothing brings the workspace back. Answers
     /// its certificate, also when it began before; `None` when it is not due.
-    pub fn begin_erasure(&self, tx: &mut ControlTx, id: WorkspaceId) -> Result<Option<Certificate>, StoreError> {
+    pub fn begin_erasure(
+        &self,
+        tx: &mut ControlTx,
+        id: WorkspaceId,
+    ) -> Result<Option<Certificate>, StoreError> {
         let now = self.clock().now();
         let Some(row) = tx.get(&WORKSPACES, &id)?.filter(|row| row.is_over(now)) else { return Ok(None) };
         let Some(closing) = row.closing() else { return Ok(None) };

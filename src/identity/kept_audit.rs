@@ -34,12 +34,7 @@ pub struct Ends {
 impl Control {
     /// Keeps the next lines of a workspace's chain, in their order, in one commit. `before` is the hash of the line
     /// before the first of all; it counts at the first call.
-    pub fn keep(
-        &self,
-        id: WorkspaceId,
-        before: &str,
-        lines: &[(u64, AuditEvent)],
-    ) -> Result<(), StoreError> {
+    pub fn keep(&self, id: WorkspaceId, before: &str, lines: &[(u64, AuditEvent)]) -> Result<(), StoreError> {
         let (Some((first, _)), Some((last, newest))) = (lines.first(), lines.last()) else { return Ok(()) };
         self.touch(|tx| {
             for (line, event) in lines {

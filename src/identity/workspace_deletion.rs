@@ -83,8 +83,7 @@ impl Control {
             WorkspaceState::Active => false,
             WorkspaceState::Restricted => true,
         };
-        let closing =
-            Closing { since: self.clock().now(), by, restricted, reminded: false, begun: false };
+        let closing = Closing { since: self.clock().now(), by, restricted, reminded: false, begun: false };
         let row = WorkspaceRow { state: WorkspaceState::Deleting(closing), ..row };
         tx.put(&WORKSPACES, &id, &row)?;
         let members: Vec<_> = tx.scan(&MEMBERS).under(&id).rows()?;
@@ -146,7 +145,9 @@ impl Control {
     ) -> Result<Option<(WorkspaceRow, Closing, Vec<AccountId>)>, StoreError> {
         let Some(row) = tx.get(&WORKSPACES, &id)? else { return Ok(None) };
         let now = self.clock().now();
-        let Some(closing) = row.closing().filter(|closing| is_reminded(closing, now)) else { return Ok(None) };
+        let Some(closing) = row.closing().filter(|closing| is_reminded(closing, now)) else {
+            return Ok(None);
+        };
         let state = WorkspaceState::Deleting(Closing { reminded: true, ..closing });
         let row = WorkspaceRow { state, ..row };
         tx.put(&WORKSPACES, &id, &row)?;

@@ -279,14 +279,7 @@ impl Board {
         }
     }
 
-    fn begin(
-        &self,
-        id: JobId,
-        kind: &str,
-        workspace: WorkspaceId,
-        cancel: CancellationToken,
-        goes_on: bool,
-    ) {
+    fn begin(&self, id: JobId, kind: &str, workspace: WorkspaceId, cancel: CancellationToken, goes_on: bool) {
         let (kind, progress) = (kind.to_owned(), Progress::default());
         let taken = Taken { kind, workspace, running: false, progress, cancel, goes_on };
         self.lock().taken.insert(id, taken);

@@ -246,6 +246,10 @@ impl Inner {
             // Shutting down: the row stays due, the next start begins it again.
             return Ok(());
         }
+        if matches!(result, Err(JobError::Cancelled)) && self.door.is_closing(id)? {
+            // Its workspace is to be deleted: it waits, and begins again when the workspace is kept.
+            return Ok(());
+        }
         self.end(id, job, JobRow { attempts: attempt, ..row }, result).await
     }
 

@@ -49,11 +49,7 @@ pub async fn erase(ws: &Workspace, id: AccountId, account: &Account) -> Result<(
 
 /// Forgets what accounts were told about a workspace that is erased, inside that change: notices that lead below one of
 /// its slugs, and when `name` is given, which no other workspace may have, those that name it.
-pub fn forget_workspace(
-    tx: &mut ControlTx,
-    slugs: &[String],
-    name: Option<&str>,
-) -> Result<(), StoreError> {
+pub fn forget_workspace(tx: &mut ControlTx, slugs: &[String], name: Option<&str>) -> Result<(), StoreError> {
     let quoted = name.map(|name| format!("“{name}”"));
     for (key, row) in tx.scan(&ACCOUNT_NOTICES).rows()? {
         let below = slugs.iter().any(|slug| row.link.starts_with(&format!("/w/{slug}/")));

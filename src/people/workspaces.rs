@@ -35,9 +35,8 @@ async fn start(web: web::Data<Web>, me: Me) -> Result<HttpResponse, Problem> {
     let mut workspaces = web.control.workspaces_of(me.account())?;
     // One that is to be deleted lets in its owners, and after its time nobody.
     let now = web.clock.now();
-    workspaces.retain(|(_, row, role)| {
-        !row.is_over(now) && (row.closing().is_none() || *role == Role::Owner)
-    });
+    workspaces
+        .retain(|(_, row, role)| !row.is_over(now) && (row.closing().is_none() || *role == Role::Owner));
     if let [(_, row, _)] = workspaces.as_slice() {
         return Ok(see_other(&format!("/w/{}/", row.slug)));
     }

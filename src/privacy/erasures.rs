@@ -53,7 +53,10 @@ impl Row {
             done: it.done.map(|at| local_time(at, zone)).unwrap_or_default(),
             step: it.step.label(),
             percent: unlinking.then(|| it.bytes_gone.saturating_mul(100) / it.bytes.max(1)),
-            took: it.done.map(|at| format!("{} s", at.duration_since(it.begun).as_secs())).unwrap_or_default(),
+            took: it
+                .done
+                .map(|at| format!("{} s", at.duration_since(it.begun).as_secs()))
+                .unwrap_or_default(),
             rows: grouped(it.rows),
             files: grouped(it.files),
             bytes: size(it.bytes),

@@ -203,7 +203,8 @@ impl Door {
         let row = row.ok_or(Refused::NotFound)?;
         let role = self.control.role_in(account, id)?.ok_or(Refused::NotFound)?;
         let actor = Actor::Account { id: account };
-        Entered { tenant: self.pool.tenant(id)?, row, role, actor, account, request: None, reads: false }.admin()
+        Entered { tenant: self.pool.tenant(id)?, row, role, actor, account, request: None, reads: false }
+            .admin()
     }
 
     /// The runner's own look at a workspace, to find what is due.

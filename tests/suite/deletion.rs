@@ -62,12 +62,17 @@ async fn while_it_is_to_be_deleted_owners_read_and_every_change_is_refused() {
     joined(&server, "lise", Role::Owner);
     let (max, lise) = (signed_in(&server, "max").await, signed_in(&server, "lise").await);
     let made = lise
-        .post("/w/halden-energy/tokens", &[("name", "ci"), ("days", "30"), ("scope", "read"), ("scope", "admin")])
+        .post(
+            "/w/halden-energy/tokens",
+            &[("name", "ci"), ("days", "30"), ("scope", "read"), ("scope", "admin")],
+        )
         .await;
     let token = made.between("<code id=\"fresh-token\">", "</code>").unwrap();
     assert_eq!(delete(&ada).await.status, 303);
     let id = "01m8502e5c5z16kwvzypsnvxp3";
-    for route in ROUTES.iter().filter(|route| !route.path.ends_with("/live") && !route.path.ends_with("/events")) {
+    for route in
+        ROUTES.iter().filter(|route| !route.path.ends_with("/live") && !route.path.ends_with("/events"))
+    {
         let path = made_up(route.path, id);
         match route.access {
             Access::Token => {
@@ -104,12 +109,16 @@ async fn while_it_is_to_be_deleted_owners_read_and_every_change_is_refused() {
 async fn streams_answers_tokens_and_invitations_end_at_once_and_members_are_told() {
     let (rig, model) = talking().await;
     let (server, ada) = (&rig.server, &rig.ada);
-    mails(server);
     joined(server, "max", Role::Member);
     let max = signed_in(server, "max").await;
     let link = invited(ada, "kurt@halden.example", "member").await;
+    mails(server);
+    let invite = [("email", "emmy@halden.example"), ("role", "member")];
+    assert_eq!(ada.post("/w/halden-energy/members", &invite).await.status, 200);
+    assert!(outbox(server).iter().any(|row| row.kind == "invitation-sent"));
     let live = open(&max, max.request("GET", "/w/halden-energy/live")).await;
-    let posted = ada.post(CHAT, &[("text", "[[fake:long 400]] [[fake:slow 100]]"), ("org", "production")]).await;
+    let posted =
+        ada.post(CHAT, &[("text", "[[fake:long 400]] [[fake:slow 100]]"), ("org", "production")]).await;
     let chat = posted.location().split('#').next().unwrap().to_owned();
     let running = || server.app().runner.board().all().len();
     for _ in 0..400 {
@@ -188,10 +197,16 @@ async fn on_day_29_it_is_kept_and_on_day_31_it_is_gone() {
     let control = &server.app().web.control;
     assert!(control.members_of(id).unwrap().is_empty() && control.workspaces_of(max).unwrap().is_empty());
     // The address is not given to anybody else.
-    assert_eq!(ada.post("/workspaces/new", &[("name", "Halden Energy")]).await.location(), "/w/halden-energy-2/");
+    assert_eq!(
+        ada.post("/workspaces/new", &[("name", "Halden Energy")]).await.location(),
+        "/w/halden-energy-2/"
+    );
     let lines = control.read().unwrap().scan(&AUDIT).rows().unwrap();
     for action in [Action::WorkspaceDeletionStarted, Action::WorkspaceErasureBegun, Action::WorkspaceErased] {
-        assert!(lines.iter().any(|(_, line)| line.action == action && line.workspace == Some(id)), "{action:?}");
+        assert!(
+            lines.iter().any(|(_, line)| line.action == action && line.workspace == Some(id)),
+            "{action:?}"
+        );
     }
     assert!(control.verify_audit().unwrap().is_ok());
 }
@@ -207,7 +222,11 @@ async fn the_certificate_is_shown_to_operators_and_former_owners_and_names_nobod
         let page = ada.get(list).await;
         assert!(page.status == 200 && page.body.contains(&id), "{}", page.body);
         let text = ada.get(&format!("{list}/{id}/file")).await;
-        assert!(text.body.contains("Key destroyed") && text.body.contains("the chain was whole"), "{}", text.body);
+        assert!(
+            text.body.contains("Key destroyed") && text.body.contains("the chain was whole"),
+            "{}",
+            text.body
+        );
         let json = ada.get(&format!("{list}/{id}/file?format=json")).await;
         let json: serde_json::Value = serde_json::from_str(&json.body).unwrap();
         let it = &json["erasure"];
@@ -236,9 +255,14 @@ async fn its_only_owner_deletes_the_workspace_with_the_account() {
     assert!(page.body.contains("last operator"));
     // Lise becomes the only owner of another workspace.
     let other = signed_in(&server, "lise").await;
-    server.app().web.control.change_settings(vynos::store::audit::Actor::Operator, |s| {
-        s.who_may_create_workspaces = vynos::identity::Creators::Everyone;
-    }).unwrap();
+    server
+        .app()
+        .web
+        .control
+        .change_settings(vynos::store::audit::Actor::Operator, |s| {
+            s.who_may_create_workspaces = vynos::identity::Creators::Everyone;
+        })
+        .unwrap();
     server.app().web.refresh_settings().unwrap();
     assert_eq!(other.post("/workspaces/new", &[("name", "Lise Lab")]).await.status, 303);
     let page = other.get("/account/close").await.body;
@@ -246,7 +270,8 @@ async fn its_only_owner_deletes_the_workspace_with_the_account() {
     assert_eq!(other.post("/w/lise-lab/privacy/delete", &[("name", "Lise Lab")]).await.status, 303);
     let page = other.get("/account/close").await.body;
     assert!(page.contains("Lise Lab</span> is deleted with it on 23 December 2026"), "{page}");
-    let closed = other.post("/account/close", &[("email", "lise@halden.example"), ("password", PASSWORD)]).await;
+    let closed =
+        other.post("/account/close", &[("email", "lise@halden.example"), ("password", PASSWORD)]).await;
     assert_eq!((closed.status, closed.location()), (303, "/account/close"));
     server.clock.advance(SignedDuration::from_hours(30 * 24));
     assert_eq!(server.app().eraser.erase_workspaces().await.unwrap(), (1, 0));

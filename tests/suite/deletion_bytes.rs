@@ -191,7 +191,8 @@ async fn after_an_erasure_no_record_of_any_kind_is_in_any_byte() {
     let asked = max.post(&format!("{home}/chat"), &[("text", "canaryquestion"), ("org", "production")]).await;
     ended(&max, asked.location().split('#').next().unwrap()).await;
     idle(server).await;
-    let inside = ["Canarychange", "CanaryClass", "canaryquestion", "AccountTriggerHandler", "Renewal_Stage__c"];
+    let inside =
+        ["Canarychange", "CanaryClass", "canaryquestion", "AccountTriggerHandler", "Renewal_Stage__c"];
     let outside = ["Canarywork", "canarywork", "halden-energy", "canaryguest", "canarytoken"];
     assert_eq!(found(&keyspace(server, id), &inside), inside, "the search must find what is there");
     assert_eq!(found(&control(server), &outside), outside, "the search must find what is there");
