@@ -7,6 +7,7 @@
 )]
 
 mod audit;
+mod erasure;
 mod index;
 mod relay;
 mod serving;
@@ -31,6 +32,9 @@ fn main() {
     }
     if runs("store") {
         store::measure();
+    }
+    if runs("erasure") {
+        erasure::measure();
     }
     if runs("index") {
         index::measure();

@@ -138,7 +138,7 @@ pub struct App {
     ledger: Ledger,
     mails: Sender,
     console: Option<console::Served>,
-    /// Deletes accounts whose time is over.
+    /// Erases accounts and workspaces whose time is over.
     pub eraser: Eraser,
     erasing: erasure::Running,
     /// Lets audit lines go whose time is over.
@@ -222,7 +222,7 @@ impl App {
         let runner = Runner::start(
             door.clone(),
             &pool,
-            board,
+            board.clone(),
             features::jobs(&control, &orgs, &knowledge, &chat),
             workspaces,
             options.clock.clone(),
@@ -233,6 +233,7 @@ impl App {
             control,
             door,
             pool,
+            board,
             clock: options.clock.clone(),
             throttle: Throttle::new(options.clock.clone()),
             counts: Counts::default(),
@@ -266,7 +267,14 @@ impl App {
             .ok();
         let (control, door) = (web.control.clone(), web.door.clone());
         let sampler = Sampler::new(control.clone(), door.clone(), options.clock.clone());
-        let eraser = Eraser::new(control, door, options.clock.clone(), options.random.clone());
+        let eraser = Eraser::new(
+            control,
+            door,
+            Arc::clone(&web.pool),
+            orgs.get_ref().clone(),
+            options.clock.clone(),
+            options.random.clone(),
+        );
         let (server, running) = serve(listener, services, certificate.as_ref(), options.workers)?;
         Ok(Self {
             address,

@@ -10,6 +10,8 @@ use crate::ids::OrgId;
 use crate::jobs::{JobContext, JobError, Kind};
 use crate::knowledge::{self, Knowledge};
 use crate::orgs::{self, Orgs};
+use crate::store::StoreError;
+use crate::store::audit::Action;
 use crate::web::Problem;
 use crate::web::live::notice_topics;
 use crate::web::page::{Bell, NavItem, NavOrg, Navigation};
@@ -62,6 +64,8 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/account/confirm", Account),
     route("POST", "/account/confirm/passkey/begin", Account),
     route("POST", "/account/confirm/passkey/finish", Account),
+    route("GET", "/account/erasures", Account),
+    route("GET", "/account/erasures/{id}/file", Account),
     route("GET", "/account/notifications", Account),
     route("POST", "/account/notifications", Account),
     route("POST", "/account/passkeys/begin", Account),
@@ -94,6 +98,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/admin/audit", Operator),
     route("GET", "/admin/audit/file", Operator),
     route("POST", "/admin/audit/verify", Operator),
+    route("GET", "/admin/erasures", Operator),
+    route("GET", "/admin/erasures/{id}/file", Operator),
     route("GET", "/admin/mail", Operator),
     route("POST", "/admin/mail", Operator),
     route("POST", "/admin/mail/remove", Operator),
@@ -247,6 +253,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/w/{workspace}/o/{org}/deployments/{change_set}/release", Role(Member)),
     route("POST", "/w/{workspace}/o/{org}/deployments/{change_set}/roll-back", Role(Member)),
     route("POST", "/w/{workspace}/o/{org}/deployments/{change_set}/validate", Role(Member)),
+    route("GET", "/w/{workspace}/o/{org}/disconnect", Role(Admin)),
     route("POST", "/w/{workspace}/o/{org}/disconnect", Role(Admin)),
     route("GET", "/w/{workspace}/o/{org}/findings", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}/findings/{finding}", Role(Reader)),
@@ -260,6 +267,9 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/w/{workspace}/orgs/connect", Role(Admin)),
     route("POST", "/w/{workspace}/orgs/connect/auth-url", Role(Admin)),
     route("GET", "/w/{workspace}/privacy", Role(Admin)),
+    route("GET", "/w/{workspace}/privacy/delete", Role(Owner)),
+    route("POST", "/w/{workspace}/privacy/delete", Role(Owner)),
+    route("POST", "/w/{workspace}/privacy/delete/stop", Role(Owner)),
     route("POST", "/w/{workspace}/privacy/restrict", Role(Owner)),
     route("GET", "/w/{workspace}/privacy/traffic", Role(Reader)),
     route("GET", "/w/{workspace}/privacy/traffic/file", Role(Reader)),
@@ -310,7 +320,7 @@ pub fn jobs(control: &Control, orgs: &Orgs, knowledge: &Knowledge, chat: &Chat) 
     kinds.extend(audit::jobs(control));
     kinds.extend(notifications::jobs(control));
     kinds.push(Kind::new(orgs::SYNCED, insights::analyse));
-    kinds.push(Kind::new(orgs::FORGOTTEN, forgotten));
+    kinds.push(Kind::new(orgs::FORGOTTEN, forgotten).also_while_deleting());
     kinds
 }
 
@@ -321,7 +331,9 @@ async fn forgotten(job: JobContext) -> Result<(), JobError> {
     let (ws, _) = job.split();
     let ws = Arc::new(ws);
     insights::forget(&ws, id).await?;
-    deployments::forget(&ws, id).await
+    deployments::forget(&ws, id).await?;
+    // From here on nothing of it is left but bytes in unused pages.
+    Ok(ws.change(Action::OrgForgotten, id, |_| Ok::<_, StoreError>(())).await?)
 }
 
 /// The sidebar of a workspace; `current` is the path of the open entry below `/w/{slug}/`.

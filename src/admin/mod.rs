@@ -30,6 +30,7 @@ pub const TABS: &[(&str, &str, &str)] = &[
     ("", "Server status", "Status"),
     ("/workspaces", "Workspaces", "Workspaces"),
     ("/accounts", "Accounts", "Accounts"),
+    ("/erasures", "Erasures", "Erasures"),
     ("/policy", "Policy", "Policy"),
     ("/model", "Model endpoint", "Model endpoint"),
     ("/prices", "Prices", "Prices"),

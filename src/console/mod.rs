@@ -127,6 +127,11 @@ impl Console {
             let walk = ws.audit_walk().map_err(|e| at(&e))?;
             chains.push(chain(place.clone(), walk, || ws.read(), progress)?);
         }
+        for (id, _) in self.control.erasures().map_err(said)? {
+            let place = format!("erased workspace {id}");
+            let verified = self.control.verify_kept(id).map_err(|e| format!("{place}: {e}"))?;
+            chains.push(chain(place, verified));
+        }
         Ok(Answer::Audit { chains })
     }
 

@@ -13,7 +13,7 @@ use crate::seal::{DataKey, SubKey, Use};
 use crate::store::audit::prune::{self, Pruned};
 use crate::store::audit::verify::Walk;
 use crate::store::audit::{self, Action, Actor, Broken, Entry};
-use crate::store::{File, Snapshot, StoreError, Tx};
+use crate::store::{COMPACTION_DUE, File, Read as _, Snapshot, StoreError, Tx};
 
 /// Memory for cached pages of the control file, in bytes.
 const CACHE: usize = 4 << 20;
@@ -158,6 +158,9 @@ impl Control {
 
     /// One more audit line in a change that does several acts at once.
     pub fn note(&self, tx: &mut ControlTx, note: Note) -> Result<(), StoreError> {
+        if note.action.removes() {
+            tx.compact_later()?;
+        }
         audit::append(tx, &self.0.audit, self.entry(note)).map(|_| ())
     }
 
@@ -198,6 +201,15 @@ impl Control {
         self.write(|tx| prune::prune(tx, &self.0.audit, until, entry))
     }
 
+    /// Takes the bytes of removed rows off the disk, when some were removed; answers false when somebody reads for too
+    /// long. Blocks; writers wait.
+    pub fn compact_if_due(&self) -> Result<bool, StoreError> {
+        if !self.read()?.has(&COMPACTION_DUE, &0)? {
+            return Ok(true);
+        }
+        self.0.file.compact()
+    }
+
     /// Checks every page and seal of the file.
     pub fn verify_file(&self) -> Result<(), StoreError> {
         self.0.file.verify()
@@ -206,6 +218,10 @@ impl Control {
     /// Keyed hashes for look-ups by a secret (session and API tokens).
     pub fn lookups(&self) -> &SubKey {
         &self.0.lookups
+    }
+
+    pub(super) fn audit_key(&self) -> &SubKey {
+        &self.0.audit
     }
 
     /// The key that seals credentials once more as records.

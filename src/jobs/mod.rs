@@ -218,6 +218,8 @@ struct Taken {
     running: bool,
     progress: Progress,
     cancel: CancellationToken,
+    /// Goes on while its workspace is to be deleted.
+    goes_on: bool,
 }
 
 /// A taken job as the operator sees it: no contents.
@@ -272,9 +274,24 @@ impl Board {
         })
     }
 
-    fn begin(&self, id: JobId, kind: &str, workspace: WorkspaceId, cancel: CancellationToken) {
+    /// Tells what runs in a workspace that is to be deleted to stop, but for what may go on then.
+    pub fn close(&self, workspace: WorkspaceId) {
+        for taken in self.lock().taken.values().filter(|t| t.workspace == workspace && !t.goes_on) {
+            taken.cancel.cancel();
+        }
+    }
+
+    /// Tells everything that runs in a workspace to stop.
+    pub fn cancel_all(&self, workspace: WorkspaceId) {
+        for taken in self.lock().taken.values().filter(|t| t.workspace == workspace) {
+            taken.cancel.cancel();
+        }
+    }
+
+    fn begin(&self, id: JobId, kind: &str, workspace: WorkspaceId, cancel: CancellationToken, goes_on: bool) {
         let (kind, progress) = (kind.to_owned(), Progress::default());
-        self.lock().taken.insert(id, Taken { kind, workspace, running: false, progress, cancel });
+        let taken = Taken { kind, workspace, running: false, progress, cancel, goes_on };
+        self.lock().taken.insert(id, taken);
     }
 
     fn runs(&self, id: JobId) {
@@ -315,6 +332,8 @@ pub struct Kind {
     pub name: &'static str,
     /// A person waits for it: it does not queue behind background work.
     pub interactive: bool,
+    /// Runs also while its workspace is to be deleted; other jobs wait until it is kept.
+    pub also_while_deleting: bool,
     run: Arc<dyn Fn(JobContext) -> Running + Send + Sync>,
 }
 
@@ -324,7 +343,18 @@ impl Kind {
         F: Fn(JobContext) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), JobError>> + Send + 'static,
     {
-        Self { name, interactive: false, run: Arc::new(move |context| Box::pin(run(context))) }
+        Self {
+            name,
+            interactive: false,
+            also_while_deleting: false,
+            run: Arc::new(move |context| Box::pin(run(context))),
+        }
+    }
+
+    /// For work that only reads or removes.
+    pub fn also_while_deleting(mut self) -> Self {
+        self.also_while_deleting = true;
+        self
     }
 
     pub fn interactive(mut self) -> Self {

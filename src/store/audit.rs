@@ -132,6 +132,7 @@ actions! {
     OrgConnectionStarted "org.connection_started"
     OrgDeployPolicyChanged "org.deploy_policy_changed"
     OrgDisconnected "org.disconnected"
+    OrgForgotten "org.forgotten"
     OrgIndexed "org.indexed"
     OrgSignedOut "org.signed_out"
     OrgSyncFailed "org.sync_failed"
@@ -165,10 +166,32 @@ actions! {
     ValidationAllowed "validation.allowed"
     ValidationRequested "validation.requested"
     WorkspaceCreated "workspace.created"
+    WorkspaceDeletionStarted "workspace.deletion_started"
+    WorkspaceDeletionStopped "workspace.deletion_stopped"
+    WorkspaceErased "workspace.erased"
+    WorkspaceErasureBegun "workspace.erasure_begun"
     WorkspaceRenamed "workspace.renamed"
     WorkspaceRestricted "workspace.restricted"
     WorkspaceTransferred "workspace.transferred"
     WorkspaceUnrestricted "workspace.unrestricted"
+}
+
+impl Action {
+    /// Whether it removes people's data for good: what it leaves in unused pages is taken off the disk soon.
+    pub const fn removes(self) -> bool {
+        matches!(
+            self,
+            Self::AccountErased
+                | Self::ChangeSetDiscarded
+                | Self::ConversationDeleted
+                | Self::DocumentErased
+                | Self::InvitationRevoked
+                | Self::MailDropped
+                | Self::OrgDisconnected
+                | Self::OrgForgotten
+                | Self::WorkspaceErased
+        )
+    }
 }
 
 /// One link of the chain. No contents: `target` is an id or an API name.

@@ -60,7 +60,7 @@ const BEGINS: [(&str, &[(&str, &str)]); 18] = [
 ];
 
 /// What a workspace still may do then: read, tidy, decide who comes in, end what runs, and delete.
-const STAYS: [&str; 28] = [
+const STAYS: [&str; 30] = [
     "/api/v1/change-sets",
     "/api/v1/change-sets/{change_set}/cancel",
     "/api/v1/change-sets/{change_set}/rollback",
@@ -87,6 +87,8 @@ const STAYS: [&str; 28] = [
     // Ends the tokens at Salesforce: part of deleting.
     "/w/{workspace}/o/{org}/disconnect",
     "/w/{workspace}/o/{org}/sync/cancel",
+    "/w/{workspace}/privacy/delete",
+    "/w/{workspace}/privacy/delete/stop",
     "/w/{workspace}/privacy/restrict",
     "/w/{workspace}/settings",
     "/w/{workspace}/usage/budget",
