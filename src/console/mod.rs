@@ -130,7 +130,11 @@ impl Console {
         for (id, _) in self.control.erasures().map_err(said)? {
             let place = format!("erased workspace {id}");
             let verified = self.control.verify_kept(id).map_err(|e| format!("{place}: {e}"))?;
-            chains.push(chain(place, verified));
+            let (lines, broken) = match verified {
+                Ok(lines) => (lines, None),
+                Err(broken) => (broken.line(), Some(broken.to_string())),
+            };
+            chains.push(Chain { place, lines, broken, broken_at: None });
         }
         Ok(Answer::Audit { chains })
     }
