@@ -318,10 +318,18 @@ fn leaves_an_owner(
 
 /// The slug of a name that no other workspace ever had.
 fn free_slug(tx: &ControlTx, id: WorkspaceId, name: &str) -> Result<String, IdentityError> {
-    let base = slug_of(name);
-    let mut slug = base.clone();
+    free_slug_like(tx, Some(id), &slug_of(name))
+}
+
+/// The slug `base`, with a suffix when another workspace than `id` ever had it.
+pub(super) fn free_slug_like(
+    read: &impl Read,
+    id: Option<WorkspaceId>,
+    base: &str,
+) -> Result<String, IdentityError> {
+    let mut slug = base.to_owned();
     for n in 2..10_000u32 {
-        if tx.get(&SLUGS, &slug)?.is_none_or(|owner| owner == id) {
+        if read.get(&SLUGS, &slug)?.is_none_or(|owner| Some(owner) == id) {
             return Ok(slug);
         }
         slug = format!("{base}-{n}");

@@ -7,6 +7,7 @@ pub mod administration;
 pub mod ceremonies;
 pub mod control;
 pub mod deletion;
+pub mod imported;
 pub mod invitations;
 pub mod memberships;
 pub mod passkeys;

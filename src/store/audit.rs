@@ -72,6 +72,7 @@ actions! {
     AccountAddressKept "account.address_kept"
     AccountChanged "account.changed"
     AccountJoined "account.joined"
+    AccountDataTaken "account.data_taken"
     AccountDeletionStarted "account.deletion_started"
     AccountDeletionStopped "account.deletion_stopped"
     AccountErased "account.erased"
@@ -97,6 +98,10 @@ actions! {
     DocumentIndexed "document.indexed"
     DocumentUploaded "document.uploaded"
     DocumentsReindexed "documents.reindexed"
+    ExportAsked "export.asked"
+    ExportDownloaded "export.downloaded"
+    ExportMade "export.made"
+    ExportRemoved "export.removed"
     FindingsUpdated "findings.updated"
     InstanceSetUp "instance.set_up"
     InstanceSettingsChanged "instance.settings_changed"
@@ -150,6 +155,7 @@ actions! {
     ValidationAllowed "validation.allowed"
     ValidationRequested "validation.requested"
     WorkspaceCreated "workspace.created"
+    WorkspaceImported "workspace.imported"
     WorkspaceRenamed "workspace.renamed"
     WorkspaceRestricted "workspace.restricted"
     WorkspaceTransferred "workspace.transferred"
@@ -218,6 +224,11 @@ pub fn append(tx: &mut Tx, key: &SubKey, entry: Entry) -> Result<u64, StoreError
     let head = Head { line, mac: mac(key, line, &event.hash), hash: event.hash };
     tx.put(&AUDIT_HEAD, &0, &head)?;
     Ok(line)
+}
+
+/// Whether a line was written behind the one with the hash `before` (empty for the first).
+pub fn follows(before: &str, event: &AuditEvent) -> Result<bool, StoreError> {
+    Ok(link(before, &AuditEvent { hash: String::new(), ..event.clone() })? == event.hash)
 }
 
 /// Walks the chain; answers how many lines hold, or the first place that does not.

@@ -22,6 +22,8 @@ mod browser_passkeys;
 mod browser_privacy;
 mod browser_sso;
 mod browser_usage;
+mod bundle;
+mod bundle_import;
 mod chat_api;
 mod chat_pages;
 mod console;

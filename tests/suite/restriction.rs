@@ -60,12 +60,13 @@ const BEGINS: [(&str, &[(&str, &str)]); 18] = [
 ];
 
 /// What a workspace still may do then: read, tidy, decide who comes in, end what runs, and delete.
-const STAYS: [&str; 27] = [
+const STAYS: [&str; 30] = [
     "/api/v1/change-sets",
     "/api/v1/change-sets/{change_set}/cancel",
     "/api/v1/change-sets/{change_set}/rollback",
     "/api/v1/conversations",
     "/api/v1/conversations/{conversation}/turns/{turn}/stop",
+    "/api/v1/exports",
     "/api/v1/invitations",
     "/api/v1/members/{account}/role",
     "/w/{workspace}/chat/{conversation}/delete",
@@ -86,6 +87,8 @@ const STAYS: [&str; 27] = [
     // Ends the tokens at Salesforce: part of deleting.
     "/w/{workspace}/o/{org}/disconnect",
     "/w/{workspace}/o/{org}/sync/cancel",
+    "/w/{workspace}/privacy/export",
+    "/w/{workspace}/privacy/export/{export}/delete",
     "/w/{workspace}/privacy/restrict",
     "/w/{workspace}/settings",
     "/w/{workspace}/usage/budget",
