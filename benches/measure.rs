@@ -6,6 +6,7 @@
     reason = "a measurement stops where its premise fails, and prints what it found"
 )]
 
+mod bundle;
 mod index;
 mod relay;
 mod serving;
@@ -27,6 +28,9 @@ fn main() {
     println!("load before: {}", load.trim());
     if runs("store") {
         store::measure();
+    }
+    if runs("bundle") {
+        bundle::measure();
     }
     if runs("index") {
         index::measure();

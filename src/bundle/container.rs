@@ -108,9 +108,9 @@ impl<R: Read> Unpacker<R> {
         }
         let mut fill = [0; BLOCK];
         let fill = &mut fill[..self.fill as usize];
-        self.from.read_exact(fill).map_err(|_| cut())?;
+        self.from.read_exact(fill).map_err(early)?;
         let mut block = [0; BLOCK];
-        self.from.read_exact(&mut block).map_err(|_| cut())?;
+        self.from.read_exact(&mut block).map_err(early)?;
         if block == [0; BLOCK] {
             self.end()?;
             return Ok(None);
@@ -129,7 +129,7 @@ impl<R: Read> Unpacker<R> {
     /// A second empty block, then nothing.
     fn end(&mut self) -> io::Result<()> {
         let mut block = [0; BLOCK];
-        self.from.read_exact(&mut block).map_err(|_| cut())?;
+        self.from.read_exact(&mut block).map_err(early)?;
         if block != [0; BLOCK] || self.from.read(&mut [0])? != 0 {
             return Err(refused("something stands behind the end of the archive"));
         }
@@ -157,6 +157,10 @@ impl<R: Read> Read for Member<'_, R> {
 
 fn cut() -> io::Error {
     refused("the file ends in the middle")
+}
+
+fn early(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::UnexpectedEof { cut() } else { error }
 }
 
 fn entry(block: &[u8; BLOCK]) -> io::Result<Entry> {

@@ -24,7 +24,7 @@ pub mod write;
 pub use pages::send;
 pub use read::{Checked, check};
 pub use spool::Spool;
-pub use table::Source;
+pub use table::{Records, Source};
 pub use write::pack_workspace;
 
 use actix_web::web;

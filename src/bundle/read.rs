@@ -59,7 +59,11 @@ pub fn unpack<R: Read>(from: R) -> Result<Unpacker<impl Read>, BundleError> {
 
 /// Reads a bundle to its end and checks everything. What it unpacks to may have `most` bytes.
 pub fn check(from: impl Read, most: u64) -> Result<Checked, BundleError> {
-    let mut unpacker = unpack(from)?;
+    check_archive(unpack(from)?, most)
+}
+
+/// [`check`] behind the compression.
+pub fn check_archive(mut unpacker: Unpacker<impl Read>, most: u64) -> Result<Checked, BundleError> {
     let manifest = first(&mut unpacker)?;
     let workspace = manifest.workspace.clone().ok_or_else(|| {
         BundleError::Refused("this is the data of a person, not of a workspace; it can't be imported".into())
@@ -172,7 +176,7 @@ impl Checked {
             return Ok(());
         };
         let lines = match tables.iter().find(|table| table.name() == name) {
-            Some(table) => self.records(table.as_ref(), bytes)?,
+            Some(table) => records(table.as_ref(), bytes, &mut self.documents)?,
             None => self.people(bytes)?,
         };
         if member.records == Some(lines) {
@@ -180,38 +184,6 @@ impl Checked {
         } else {
             Err(BundleError::Refused(format!("it has {lines} records, and the manifest says otherwise")))
         }
-    }
-
-    fn records(&mut self, table: &dyn Records, bytes: &mut dyn Read) -> Result<u64, BundleError> {
-        let documents = table.name() == crate::knowledge::records::DOCUMENTS.name;
-        let nowhere = json!("0".repeat(32));
-        let filling = Filling {
-            // No slug is like this: links are checked as they stand.
-            slug: "\0",
-            no_secret: &|_, _| json!(""),
-            file: &|_| Some((nowhere.clone(), json!(vec![0; 32]))),
-        };
-        let (mut last, mut chain): (Option<Vec<u8>>, _) = (None, None);
-        each_record(bytes, if documents { LONGEST_SMALL } else { LONGEST }, |number, record| {
-            let bad = |why: String| BundleError::Refused(format!("line {number}: {why}"));
-            let key = table.check(&record, &filling).map_err(bad)?;
-            if last.as_ref().is_some_and(|last| *last >= key) {
-                return Err(bad("it comes twice or out of order".into()));
-            }
-            last = Some(key);
-            if table.name() == AUDIT.name {
-                chain = Some(linked(chain.take(), &record).map_err(bad)?);
-            }
-            if documents {
-                if self.documents.len() >= MOST_DOCUMENTS {
-                    return Err(bad("there are too many documents".into()));
-                }
-                let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default();
-                let path = file_path(text("id"), text("name"));
-                self.documents.push((record, path));
-            }
-            Ok(ControlFlow::Continue(()))
-        })
     }
 
     fn people(&mut self, bytes: &mut dyn Read) -> Result<u64, BundleError> {
@@ -235,6 +207,43 @@ impl Checked {
             Ok(ControlFlow::Continue(()))
         })
     }
+}
+
+/// Checks the records of a table; answers how many there are. Those of documents are kept, with the places of their files.
+pub fn records(
+    table: &dyn Records,
+    bytes: &mut dyn Read,
+    kept: &mut Vec<(Object, String)>,
+) -> Result<u64, BundleError> {
+    let documents = table.name() == crate::knowledge::records::DOCUMENTS.name;
+    let nowhere = json!("0".repeat(32));
+    let filling = Filling {
+        // No slug is like this: links are checked as they stand.
+        slug: "\0",
+        no_secret: &|_, _| json!(""),
+        file: &|_| Some((nowhere.clone(), json!(vec![0; 32]))),
+    };
+    let (mut last, mut chain): (Option<Vec<u8>>, _) = (None, None);
+    each_record(bytes, if documents { LONGEST_SMALL } else { LONGEST }, |number, record| {
+        let bad = |why: String| BundleError::Refused(format!("line {number}: {why}"));
+        let key = table.check(&record, &filling).map_err(bad)?;
+        if last.as_ref().is_some_and(|last| *last >= key) {
+            return Err(bad("it comes twice or out of order".into()));
+        }
+        last = Some(key);
+        if table.name() == AUDIT.name {
+            chain = Some(linked(chain.take(), &record).map_err(bad)?);
+        }
+        if documents {
+            if kept.len() >= MOST_DOCUMENTS {
+                return Err(bad("there are too many documents".into()));
+            }
+            let text = |name: &str| record.get(name).and_then(Value::as_str).unwrap_or_default();
+            let path = file_path(text("id"), text("name"));
+            kept.push((record, path));
+        }
+        Ok(ControlFlow::Continue(()))
+    })
 }
 
 /// Checks that a line of the audit log follows the one before it; answers its number and hash. Of a log whose beginning was

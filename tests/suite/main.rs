@@ -24,6 +24,7 @@ mod browser_sso;
 mod browser_usage;
 mod bundle;
 mod bundle_import;
+mod bundle_rows;
 mod chat_api;
 mod chat_pages;
 mod console;
