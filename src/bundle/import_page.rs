@@ -4,6 +4,7 @@ use std::io::{Read, Write as _};
 
 use actix_multipart::{Field, Multipart};
 use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use futures_util::StreamExt as _;
@@ -59,6 +60,10 @@ async fn import(
     me: Me,
     mut form: Multipart,
 ) -> Result<HttpResponse, Problem> {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !kind.starts_with("multipart/form-data") {
+        return Err(Problem::field("bundle", "Choose the file of an export. Nothing was imported."));
+    }
     let page = import_page(&web, &me)?;
     if !page.may {
         return Err(Problem::NotOperator);

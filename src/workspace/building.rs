@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ impl Building {
         if home.exists() {
             return Err(failed(io::Error::from(io::ErrorKind::AlreadyExists)));
         }
-        fs::create_dir_all(&home).map_err(failed)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&home).map_err(failed)?;
         fs::File::create(home.join(MARK)).and_then(|mark| mark.sync_all()).map_err(failed)?;
         let made = pool.create(id).and_then(|()| pool.tenant(id));
         let tenant = made.inspect_err(|_| {

@@ -288,7 +288,7 @@ async fn a_person_gets_what_is_theirs_and_nothing_of_anybody_else() {
         for table in ["sessions", "memberships", "tokens", "audit", "notice_choices"] {
             assert!(!bundle.records(&format!("records/{table}.ndjson")).is_empty(), "{name}: {table}");
         }
-        for table in ["conversations", "messages", "audit", "usage_days", "egress_lines"] {
+        for table in ["conversations", "messages", "audit", "usage_days"] {
             let path = format!("workspaces/halden-energy/records/{table}.ndjson");
             assert!(!bundle.records(&path).is_empty(), "{name}: {table}");
         }
