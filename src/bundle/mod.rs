@@ -13,6 +13,7 @@ mod key;
 pub mod manifest;
 pub mod own;
 mod own_page;
+mod own_schema;
 mod pages;
 pub mod read;
 pub mod schema;

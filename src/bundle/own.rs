@@ -8,7 +8,7 @@ use super::manifest::{self, LeftOut, README};
 use super::spool::{Spool, Spooled};
 use super::table::Source;
 use super::write::{Part, pack};
-use super::{BundleError, claims, tables};
+use super::{BundleError, claims, own_schema, tables};
 use crate::identity::Control;
 use crate::identity::accounts::ACCOUNTS;
 use crate::identity::address::ADDRESS_CHANGES;
@@ -36,9 +36,11 @@ pub fn collect(web: &Web, account: AccountId, at: Timestamp) -> Result<Spooled, 
     let all = tables::all();
     let of_account = of_account(&web.control, account)?;
     let mut parts = vec![Part::bytes(README, manifest::readme(None, &left_out).into_bytes())];
-    for table in all.iter().filter(|table| table.has_own()) {
-        let schema = serde_json::to_vec_pretty(&table.schema(true)).map_err(std::io::Error::other)?;
-        parts.push(Part::bytes(format!("schema/{}.json", table.name()), schema));
+    let of_tables =
+        all.iter().filter(|table| table.has_own()).map(|table| (table.name(), table.schema(true)));
+    for (name, schema) in own_schema::all().into_iter().chain(of_tables) {
+        let schema = serde_json::to_vec_pretty(&schema).map_err(std::io::Error::other)?;
+        parts.push(Part::bytes(format!("schema/{name}.json"), schema));
     }
     for (name, records) in &of_account {
         parts.push(Part::records(format!("records/{name}.ndjson"), records));
@@ -102,10 +104,10 @@ fn of_account(control: &Control, id: AccountId) -> Result<Vec<Named>, StoreError
     let totp =
         totp.map(|t| json!({ "since": t.since, "codes_made": t.codes_made, "codes_left": t.codes_left() }));
     Ok(vec![
+        ("account_audit", lines(&read, id)?),
         ("account_notices", notices(&read, id)?),
         ("accounts", vec![account]),
         ("address_changes", address.into_iter().collect()),
-        ("audit", lines(&read, id)?),
         ("memberships", memberships(&read, id)?),
         ("notice_choices", vec![json!(choices(&read, id)?)]),
         ("passkeys", passkeys(&read, id)?),

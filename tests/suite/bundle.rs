@@ -80,8 +80,7 @@ impl Bundle {
         let mut checked = 0;
         for path in self.order.iter().filter(|path| path.ends_with(".ndjson")) {
             let table = path.rsplit_once('/').unwrap().1.trim_end_matches(".ndjson");
-            let Some(known) = self.members.get(&format!("schema/{table}.json")) else { continue };
-            let known: Value = serde_json::from_slice(known).unwrap();
+            let known = self.json(&format!("schema/{table}.json"));
             for record in self.records(path) {
                 assert_eq!(schema::check(&known, &record), Ok(()), "{path}: {record}");
                 checked += 1;
@@ -113,7 +112,7 @@ fn every_table_is_exported_by_somebody_or_left_out_with_a_reason() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 walk(&path, found);
-            } else {
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
                 let source = std::fs::read_to_string(&path).unwrap();
                 for part in source.split("Table::new(").skip(1) {
                     if let Some(name) = part.trim_start().strip_prefix('"') {
@@ -285,7 +284,7 @@ async fn a_person_gets_what_is_theirs_and_nothing_of_anybody_else() {
         let other_name = if name == "ada" { "max@" } else { "ada@" };
         assert!(!bundle.holds(other) && !bundle.holds(other_name), "{name} sees {other}");
         assert!(!bundle.holds("argon2"));
-        for table in ["sessions", "memberships", "tokens", "audit", "notice_choices"] {
+        for table in ["sessions", "memberships", "tokens", "account_audit", "notice_choices"] {
             assert!(!bundle.records(&format!("records/{table}.ndjson")).is_empty(), "{name}: {table}");
         }
         for table in ["conversations", "messages", "audit", "usage_days"] {

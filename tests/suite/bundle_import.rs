@@ -18,7 +18,6 @@ use vynos::identity::Control;
 use vynos::identity::control::Note;
 use vynos::ids::WorkspaceId;
 use vynos::seal::MasterKey;
-use vynos::store::Read as _;
 use vynos::store::audit::{Action, Actor};
 use vynos::workspace::{Building, DataDir, Door, Pool};
 
@@ -210,7 +209,7 @@ fn what_is_not_as_vynos_writes_it_is_refused_before_anything_is_kept() {
     let (chats, documents) = ("records/conversations.ndjson", "records/documents.ndjson");
     let last_file = good.order.last().unwrap().clone();
     let mut bad: Vec<(&str, Vec<u8>)> = vec![
-        ("middle", Vec::new()),
+        ("incomplete", Vec::new()),
         ("unpacked", b"not a bundle at all, only text".to_vec()),
         ("", bytes[..bytes.len() / 2].to_vec()),
     ];
