@@ -3,6 +3,8 @@
 //! of the product call them with mutated samples (`tests/suite/hostile_input.rs`).
 
 use vynos::apex::{self, Language};
+use vynos::bundle::container::Unpacker;
+use vynos::bundle::{read, tables};
 use vynos::insights::rules::{self, Component, Input, RuleSet};
 use vynos::knowledge::extract::{Kind, Page, worker};
 use vynos::knowledge::passages;
@@ -37,6 +39,15 @@ pub fn apex(input: &[u8]) {
     }
     let (before, after) = halves(&source);
     let _ = diff::unified(before, after, Language::Apex, &[]);
+}
+
+/// An export: as its archive, and as the records of every table.
+pub fn bundle(input: &[u8]) {
+    let _ = read::check_archive(Unpacker::new(input), 1 << 20);
+    let mut documents = Vec::new();
+    for table in tables::all() {
+        let _ = read::records(table.as_ref(), &mut &*input, &mut documents);
+    }
 }
 
 /// Metadata of every kind that is checked: findings point into the file.

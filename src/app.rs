@@ -181,6 +181,7 @@ impl App {
         let pool = Arc::new(Pool::new(data, options.clock.clone(), options.random.clone()));
         let door = Door::new(control.clone(), Arc::clone(&pool));
         let workspaces: Vec<WorkspaceId> = control.all_workspaces()?.into_iter().map(|(id, _)| id).collect();
+        pool.remove_unfinished(&workspaces).map_err(|e| DataError::File(options.data_dir.clone(), e))?;
         let ledger = Ledger::start(door.clone(), control.clone());
         let policy = Policy { extra_salesforce: options.extra_salesforce.clone(), ..Policy::default() };
         let gate = Gate::new(policy.clone(), options.clock.clone(), ledger.sink())

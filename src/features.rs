@@ -17,7 +17,8 @@ use crate::web::live::notice_topics;
 use crate::web::page::{Bell, NavItem, NavOrg, Navigation};
 use crate::workspace::Viewer;
 use crate::{
-    access, admin, api, audit, demo, deployments, health, insights, notifications, people, privacy, usage,
+    access, admin, api, audit, bundle, demo, deployments, health, insights, notifications, people, privacy,
+    usage,
 };
 
 /// Who may call a route: the least role, or less than a membership.
@@ -52,6 +53,9 @@ const fn route(method: &'static str, path: &'static str, access: Access) -> Rout
 use crate::identity::Role::{Admin, Member, Owner, Viewer as Reader};
 use Access::{Account, Anybody, Operator, Role, Setup, Token};
 
+/// Who exports which table.
+pub use crate::bundle::claims::TABLES;
+
 /// Every route of the product.
 pub const ROUTES: &[Route] = &[
     route("GET", "/", Account),
@@ -64,6 +68,8 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/account/confirm", Account),
     route("POST", "/account/confirm/passkey/begin", Account),
     route("POST", "/account/confirm/passkey/finish", Account),
+    route("GET", "/account/data", Account),
+    route("POST", "/account/data", Account),
     route("GET", "/account/erasures", Account),
     route("GET", "/account/erasures/{id}/file", Account),
     route("GET", "/account/notifications", Account),
@@ -141,6 +147,9 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/v1/documents/{document}", Token),
     route("DELETE", "/api/v1/documents/{document}", Token),
     route("GET", "/api/v1/documents/{document}/content", Token),
+    route("POST", "/api/v1/exports", Token),
+    route("GET", "/api/v1/exports/{export}", Token),
+    route("GET", "/api/v1/exports/{export}/bundle", Token),
     route("GET", "/api/v1/invitations", Token),
     route("POST", "/api/v1/invitations", Token),
     route("DELETE", "/api/v1/invitations/{invitation}", Token),
@@ -270,6 +279,10 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/w/{workspace}/privacy/delete", Role(Owner)),
     route("POST", "/w/{workspace}/privacy/delete", Role(Owner)),
     route("POST", "/w/{workspace}/privacy/delete/stop", Role(Owner)),
+    route("GET", "/w/{workspace}/privacy/export", Role(Owner)),
+    route("POST", "/w/{workspace}/privacy/export", Role(Owner)),
+    route("GET", "/w/{workspace}/privacy/export/{export}/bundle", Role(Owner)),
+    route("POST", "/w/{workspace}/privacy/export/{export}/delete", Role(Owner)),
     route("POST", "/w/{workspace}/privacy/restrict", Role(Owner)),
     route("GET", "/w/{workspace}/privacy/traffic", Role(Reader)),
     route("GET", "/w/{workspace}/privacy/traffic/file", Role(Reader)),
@@ -287,6 +300,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/workspaces", Account),
     route("GET", "/workspaces/new", Account),
     route("POST", "/workspaces/new", Account),
+    route("GET", "/workspaces/new/import", Account),
+    route("POST", "/workspaces/new/import", Account),
 ];
 
 /// Mounts every feature.
@@ -308,6 +323,7 @@ pub fn mount(config: &mut web::ServiceConfig) {
     audit::routes(config);
     privacy::routes(config);
     usage::routes(config);
+    bundle::routes(config);
     admin::routes(config);
 }
 
@@ -319,6 +335,7 @@ pub fn jobs(control: &Control, orgs: &Orgs, knowledge: &Knowledge, chat: &Chat) 
     kinds.extend(deployments::jobs(orgs));
     kinds.extend(audit::jobs(control));
     kinds.extend(notifications::jobs(control));
+    kinds.extend(bundle::jobs(control));
     kinds.push(Kind::new(orgs::SYNCED, insights::analyse));
     kinds.push(Kind::new(orgs::FORGOTTEN, forgotten).also_while_deleting());
     kinds

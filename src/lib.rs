@@ -10,6 +10,7 @@ pub mod apex;
 pub mod api;
 pub mod app;
 pub mod audit;
+pub mod bundle;
 pub mod chat;
 pub mod cli;
 pub mod clock;

@@ -84,6 +84,7 @@ actions! {
     AccountAddressKept "account.address_kept"
     AccountChanged "account.changed"
     AccountJoined "account.joined"
+    AccountDataTaken "account.data_taken"
     AccountDeletionStarted "account.deletion_started"
     AccountDeletionStopped "account.deletion_stopped"
     AccountErased "account.erased"
@@ -112,6 +113,10 @@ actions! {
     DocumentIndexed "document.indexed"
     DocumentUploaded "document.uploaded"
     DocumentsReindexed "documents.reindexed"
+    ExportAsked "export.asked"
+    ExportDownloaded "export.downloaded"
+    ExportMade "export.made"
+    ExportRemoved "export.removed"
     FindingsUpdated "findings.updated"
     InstanceSetUp "instance.set_up"
     InstanceSettingsChanged "instance.settings_changed"
@@ -170,6 +175,7 @@ actions! {
     WorkspaceDeletionStopped "workspace.deletion_stopped"
     WorkspaceErased "workspace.erased"
     WorkspaceErasureBegun "workspace.erasure_begun"
+    WorkspaceImported "workspace.imported"
     WorkspaceRenamed "workspace.renamed"
     WorkspaceRestricted "workspace.restricted"
     WorkspaceTransferred "workspace.transferred"
@@ -332,6 +338,11 @@ fn add(tx: &mut Tx, key: &SubKey, entry: Entry, seal: bool) -> Result<u64, Store
 
 fn is_due(newest: Option<Newest>, line: u64, at: Timestamp) -> bool {
     newest.is_none_or(|n| line - n.line >= APART || at.duration_since(n.at) >= APART_IN_TIME)
+}
+
+/// Whether a line was written behind the one with the hash `before` (empty for the first).
+pub fn follows(before: &str, event: &AuditEvent) -> Result<bool, StoreError> {
+    Ok(link(before, &AuditEvent { hash: String::new(), ..event.clone() })? == event.hash)
 }
 
 /// The hash of `event`, whose own is empty, behind the line with the hash `before` (empty = the first line), hex.

@@ -290,6 +290,13 @@ impl Pool {
         open.lent.iter().all(|(lent, _)| *lent != id)
     }
 
+    /// Closes a workspace whose files go.
+    pub(super) fn forget(&self, id: WorkspaceId) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.kept.pop(&id);
+        open.lent.retain(|(lent, _)| *lent != id);
+    }
+
     /// Closes what nobody is in; called at shutdown, and by tests that copy files.
     pub fn close_idle(&self) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What each module may import of ours, besides what stands below it on the ladder.
-const LADDER: [&[&str]; 25] = [
+const LADDER: [&[&str]; 26] = [
     &["apex", "clock"],
     &["ids"],
     &["seal"],
@@ -25,6 +25,7 @@ const LADDER: [&[&str]; 25] = [
     &["deployments"],
     &["chat"],
     &["health", "usage"],
+    &["bundle"],
     &["api"],
     &["demo"],
     &["features", "console", "erasure"],

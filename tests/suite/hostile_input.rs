@@ -175,6 +175,7 @@ fn readers() -> Vec<Reader> {
     let pages = files("templates/people");
     vec![
         ("apex", targets::apex, apex),
+        ("bundle", targets::bundle, crate::bundle_import::samples()),
         ("deploy_status", targets::deploy_status, vec![DEPLOYED.into()]),
         ("extract", targets::extract, [files("docs"), pages].concat()),
         ("index", targets::index, files("docs")),
