@@ -11,6 +11,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App as ActixApp, HttpServer, web};
 use url::Url;
 
+use crate::backup::restore;
 use crate::chat::Chat;
 use crate::chat::hub::Hub;
 use crate::clock::{Clock, Random};
@@ -218,6 +219,10 @@ impl App {
             options.clock.clone(),
             options.random.clone(),
         );
+        if restore::wants_indexes(&control)? {
+            features::build_indexes(&control, &door).await.map_err(|e| StartError::Other(e.to_string()))?;
+            restore::has_indexes(&control)?;
+        }
         let setup_code = (!settings.set_up).then(|| control.setup_code());
         let web = web::Data::new(Web {
             control,

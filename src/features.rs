@@ -13,7 +13,7 @@ use crate::orgs::{self, Orgs};
 use crate::web::Problem;
 use crate::web::live::notice_topics;
 use crate::web::page::{Bell, NavItem, NavOrg, Navigation};
-use crate::workspace::Viewer;
+use crate::workspace::{Door, Refused, Viewer};
 use crate::{
     access, admin, api, audit, demo, deployments, health, insights, notifications, people, privacy, usage,
 };
@@ -304,6 +304,16 @@ pub fn jobs(control: &Control, orgs: &Orgs, knowledge: &Knowledge, chat: &Chat) 
     kinds.push(Kind::new(orgs::SYNCED, insights::analyse));
     kinds.push(Kind::new(orgs::FORGOTTEN, forgotten));
     kinds
+}
+
+/// Queues the building of the search indexes of every workspace: a backup leaves them out.
+pub async fn build_indexes(control: &Control, door: &Door) -> Result<(), Refused> {
+    for (id, _) in control.all_workspaces()? {
+        let ws = door.for_runner(id)?;
+        knowledge::rebuild(&ws).await?;
+        orgs::search::rebuild(&ws).await?;
+    }
+    Ok(())
 }
 
 /// Every slice removes what it keeps of an org that was disconnected.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Failure, ServerArgs, say};
+use super::{Failure, ServerArgs, ServerConfig, say};
 use crate::app::{default_url, lock};
 use crate::clock::{Clock, Random};
 use crate::console::{self, Answer, Command, Console};
@@ -104,11 +104,11 @@ fn broken(answer: &Answer) -> Option<String> {
     chains.iter().find_map(|chain| chain.broken.as_ref().map(|said| format!("{}: {said}", chain.place)))
 }
 
-fn refused(answer: &Answer) -> Result<(), Failure> {
+pub(super) fn refused(answer: &Answer) -> Result<(), Failure> {
     match answer {
         Answer::No { said } => Err(Failure::No(said.clone())),
         Answer::Failed { said } => Err(Failure::CouldNotRun(said.clone())),
-        Answer::Audit { .. } | Answer::Doctor { .. } | Answer::Reset { .. } => {
+        Answer::Audit { .. } | Answer::Doctor { .. } | Answer::Exported { .. } | Answer::Reset { .. } => {
             Err(Failure::CouldNotRun("the server answered another question; restart it".into()))
         }
     }
@@ -124,10 +124,16 @@ fn run(args: &ServerArgs, command: &Command) -> Result<Answer, Failure> {
     if let Some(answer) = asked {
         return Ok(answer);
     }
+    let (_lock, console) = stopped(config)?;
+    Ok(console.run(command))
+}
+
+/// The data of an instance that no server holds, with its lock.
+pub(super) fn stopped(config: ServerConfig) -> Result<(std::fs::File, Console), Failure> {
     let master = MasterKey::load(&config.master_key_file)
         .map_err(|e| Failure::CouldNotRun(format!("{}: {e}", config.master_key_file.display())))?;
     let data = Arc::new(DataDir::open(&config.data_dir, master)?);
-    let _lock = lock(&config.data_dir)?;
+    let lock = lock(&config.data_dir)?;
     let control = data.control(Clock::system(), Random::system())?;
     let url = match &config.external_url {
         Some(url) => url.clone(),
@@ -136,5 +142,5 @@ fn run(args: &ServerArgs, command: &Command) -> Result<Answer, Failure> {
     let pool = Arc::new(Pool::new(data, Clock::system(), Random::system()));
     let door = Door::new(control.clone(), Arc::clone(&pool));
     let status = Status::stopped(control, door, pool, config.master_key_file);
-    Ok(Console::new(status, url).run(command))
+    Ok((lock, Console::new(status, url)))
 }

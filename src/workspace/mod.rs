@@ -1,14 +1,17 @@
 //! The tenant. A [`Workspace`] is one keyspace file, its keys, blobs and index; code reaches it only through
 //! the handle that the [`door`] hands out for a verified membership, a due job or the console.
 //! `pool` opens and closes the files, `change` is the only way to write, `blobs` holds large files.
-//! `index` is what search reads, `space` what all of it takes on the disk.
+//! `index` is what search reads, `space` what all of it takes on the disk. `held` is one state of it while a backup reads it,
+//! `rebuilt` a data directory that is made from a backup.
 
 pub mod blobs;
 pub mod change;
 pub mod door;
+pub mod held;
 pub mod index;
 pub mod live;
 pub mod pool;
+pub mod rebuilt;
 pub mod space;
 
 use std::sync::Arc;
