@@ -11,6 +11,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App as ActixApp, HttpServer, web};
 use url::Url;
 
+use crate::backup::keeper::{Keeper, Keeping};
 use crate::backup::restore;
 use crate::chat::Chat;
 use crate::chat::hub::Hub;
@@ -140,6 +141,9 @@ pub struct App {
     /// Deletes accounts whose time is over.
     pub eraser: Eraser,
     erasing: erasure::Running,
+    /// Makes the backups that are due.
+    pub keeper: Keeper,
+    keeping: Keeping,
     /// Measures what workspaces take.
     pub sampler: Sampler,
     sampling: Sampling,
@@ -242,7 +246,9 @@ impl App {
         let models = web::Data::new(models);
         let chat = web::Data::new(chat);
         let (knowledge, mail, sso) = (web::Data::new(knowledge), web::Data::new(mail), web::Data::new(sso));
+        let keeper = Keeper::new(web.control.clone(), web.door.clone(), Arc::clone(&web.pool));
         let services = Services {
+            keeper: web::Data::new(keeper.clone()),
             gate: web::Data::new(gate),
             web: web.clone(),
             orgs: orgs.clone(),
@@ -278,6 +284,8 @@ impl App {
             console,
             erasing: eraser.start(),
             eraser,
+            keeping: keeper.start(),
+            keeper,
             sampling: sampler.start(),
             sampler,
             _lock: lock,
@@ -305,8 +313,11 @@ impl App {
             self.server.stop(false).await;
         }
         let _ = self.running.await;
-        let Self { web, runner, ledger, mails, console, eraser, erasing, sampler, sampling, .. } = self;
+        let Self { web, runner, ledger, mails, console, eraser, erasing, .. } = self;
+        let (keeper, keeping, sampler, sampling) = (self.keeper, self.keeping, self.sampler, self.sampling);
         drop(runner);
+        keeping.stop().await;
+        drop(keeper);
         erasing.stop().await;
         drop(eraser);
         sampling.stop().await;
@@ -393,6 +404,7 @@ struct Services {
     knowledge: web::Data<Knowledge>,
     chat: web::Data<Chat>,
     status: web::Data<Status>,
+    keeper: web::Data<Keeper>,
 }
 
 impl Services {
@@ -406,7 +418,8 @@ impl Services {
             .app_data(self.sso.clone())
             .app_data(self.knowledge.clone())
             .app_data(self.chat.clone())
-            .app_data(self.status.clone());
+            .app_data(self.status.clone())
+            .app_data(self.keeper.clone());
     }
 }
 

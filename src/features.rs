@@ -15,7 +15,8 @@ use crate::web::live::notice_topics;
 use crate::web::page::{Bell, NavItem, NavOrg, Navigation};
 use crate::workspace::{Door, Refused, Viewer};
 use crate::{
-    access, admin, api, audit, demo, deployments, health, insights, notifications, people, privacy, usage,
+    access, admin, api, audit, backup, demo, deployments, health, insights, notifications, people, privacy,
+    usage,
 };
 
 /// Who may call a route: the least role, or less than a membership.
@@ -91,6 +92,10 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/admin/accounts/{id}/act", Operator),
     route("POST", "/admin/accounts/{id}/end-sessions", Operator),
     route("POST", "/admin/accounts/{id}/reset", Operator),
+    route("GET", "/admin/backups", Operator),
+    route("POST", "/admin/backups", Operator),
+    route("POST", "/admin/backups/now", Operator),
+    route("POST", "/admin/backups/off", Operator),
     route("GET", "/admin/mail", Operator),
     route("POST", "/admin/mail", Operator),
     route("POST", "/admin/mail/remove", Operator),
@@ -292,6 +297,7 @@ pub fn mount(config: &mut web::ServiceConfig) {
     privacy::routes(config);
     usage::routes(config);
     admin::routes(config);
+    backup::routes(config);
 }
 
 /// Every kind of background job.

@@ -7,13 +7,20 @@
 //! The stream is sealed under a key of its own, which the head holds twice: wrapped by the master key, and by a key that
 //! the recovery code opens. The stream's name is the hash of the head, so that no head fits another stream.
 //!
-//! `make` writes one, `sealed` opens one, `check` reads it back, `restore` makes a data directory of it.
+//! `make` writes one into a `file`, `sealed` opens one, `check` reads it back, `restore` makes a data directory of it.
+//! `plan` is when the server makes one by itself, `keeper` does it, `pages` shows it to operators.
 
 pub mod check;
+pub mod file;
 pub mod format;
+pub mod keeper;
 pub mod make;
+mod pages;
+pub mod plan;
 pub mod restore;
 pub mod sealed;
+
+pub use pages::routes;
 
 use std::io;
 
@@ -28,9 +35,11 @@ pub enum BackupError {
     /// What was read is not what was written: where, and what is wrong there.
     #[error("the backup is damaged: {place}: {why}. Use another backup")]
     Broken { place: String, why: String },
+    #[error("a backup is being made already; wait for its end")]
+    Busy,
     #[error(transparent)]
     Data(#[from] DataError),
-    #[error("the disk is full; the part that was written was removed. Free space and try again")]
+    #[error("the disk is full; nothing half-written was kept. Free space and try again")]
     DiskFull,
     #[error("{0}")]
     Io(io::Error),
@@ -41,7 +50,7 @@ pub enum BackupError {
     Newer(u32),
     #[error("this is no Vynos backup, or its first bytes are damaged")]
     NotABackup,
-    #[error("it was stopped; the part that was written was removed")]
+    #[error("it was stopped; nothing half-written was kept")]
     Stopped,
 }
 

@@ -53,6 +53,8 @@ struct Recovery {
 /// What opens a backup.
 pub enum Opener<'a> {
     Code(&'a RecoveryCode),
+    /// The master key that the server holds.
+    Instance(&'a DataDir),
     Master(&'a MasterKey),
 }
 
@@ -147,6 +149,7 @@ impl Sealed {
             bytes.map(WrappedKey)
         };
         let opened = match with {
+            Opener::Instance(data) => data.unwrap_of_backup(&wrapped(&self.head.key)?, PLACE),
             Opener::Master(master) => master.unwrap_key(&wrapped(&self.head.key)?, PLACE),
             Opener::Code(code) => {
                 let Some(recovery) = &self.head.recovery else {
@@ -167,6 +170,9 @@ impl Sealed {
                 master.fingerprint(),
                 self.head.master
             )),
+            (SealError::WrongKey, Opener::Instance(_)) => {
+                BackupError::Key("this backup was sealed by another master key".into())
+            }
             (SealError::WrongKey, Opener::Code(_)) => BackupError::Key(
                 "this recovery code does not open this backup: it is of another instance. Nothing was changed".into(),
             ),

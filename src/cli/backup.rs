@@ -1,8 +1,7 @@
 //! `vynos export`, `vynos import`, `vynos verify`: backups as files.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead as _, BufWriter, IsTerminal as _, Read as _, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use serde_json::json;
 
 use super::{Failure, ServerArgs, say, user, verify};
 use crate::backup::check::{Contents, check};
+use crate::backup::file::NewFile;
 use crate::backup::make::Made;
 use crate::backup::sealed::{Opener, Sealed};
 use crate::backup::{BackupError, Progress, restore};
@@ -110,11 +110,11 @@ pub fn export(args: &ExportArgs) -> Result<(), Failure> {
         }
         let mut out = BufWriter::new(io::stdout().lock());
         let made = written(args, &mut out, &mut shown)?;
-        out.flush()?;
+        out.flush().map_err(|e| failure(e.into()))?;
         made
     } else {
-        let mut file = NewFile::create(&args.out)?;
-        let made = written(args, &mut file.writer, &mut shown)?;
+        let mut file = NewFile::create(&args.out).map_err(failure)?;
+        let made = written(args, &mut file, &mut shown)?;
         file.finish()?;
         made
     };
@@ -137,7 +137,7 @@ pub fn export(args: &ExportArgs) -> Result<(), Failure> {
 /// Lets the server write the backup, or writes it here when none runs.
 fn written(args: &ExportArgs, to: &mut impl Write, shown: &mut Shown) -> Result<Made, Failure> {
     let config = args.server.resolve()?;
-    match console::export(&config.data_dir, to, &mut |at| shown.show(at))? {
+    match console::export(&config.data_dir, to, &mut |at| shown.show(at)).map_err(failure)? {
         Some(Answer::Exported { made }) => return Ok(made),
         Some(other) => {
             user::refused(&other)?;
@@ -241,43 +241,6 @@ fn code(path: &Path) -> Result<RecoveryCode, Failure> {
     }
     let text = Secret::new(text);
     Ok(RecoveryCode::parse(text.expose())?)
-}
-
-/// A file that has its name only once it is whole and on the disk.
-struct NewFile {
-    writer: BufWriter<File>,
-    temporary: PathBuf,
-    path: PathBuf,
-}
-
-impl NewFile {
-    fn create(path: &Path) -> Result<Self, Failure> {
-        if path.exists() {
-            let said =
-                format!("{} is there already and was not touched; choose another name", path.display());
-            return Err(Failure::CouldNotRun(said));
-        }
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(".new");
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary);
-        let file = file.map_err(|e| Failure::CouldNotRun(format!("{}: {e}", path.display())))?;
-        Ok(Self { writer: BufWriter::new(file), temporary: temporary.into(), path: path.to_owned() })
-    }
-
-    fn finish(mut self) -> Result<(), BackupError> {
-        self.writer.flush()?;
-        self.writer.get_ref().sync_all()?;
-        fs::rename(&self.temporary, &self.path)?;
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        Ok(File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all())?)
-    }
-}
-
-impl Drop for NewFile {
-    fn drop(&mut self) {
-        // After `finish` the temporary name is gone.
-        let _ = fs::remove_file(&self.temporary);
-    }
 }
 
 /// Progress on standard error: a line that is written over on a terminal, else one now and then.

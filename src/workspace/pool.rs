@@ -128,6 +128,11 @@ impl DataDir {
         }
     }
 
+    /// Opens what [`DataDir::wrap_for_backup`] sealed.
+    pub fn unwrap_of_backup(&self, wrapped: &WrappedKey, place: &str) -> Result<DataKey, SealError> {
+        self.master.unwrap_key(wrapped, place)
+    }
+
     /// Whether setup, or the first backup, has made that key.
     pub fn has_recovery_key(&self) -> bool {
         self.root.join("keys/recovery").exists()
