@@ -122,10 +122,11 @@ async fn alive(server: Server, sim: SimulatedOrg, known: &Known) -> SimulatedOrg
     let id = control.workspace_by_slug("halden-energy").unwrap().unwrap().0;
     let ws = rig.server.app().web.door.for_runner(id).unwrap();
     assert!(ws.verify_audit().unwrap().is_ok());
-    ws.verify_file().unwrap();
     drop(ws);
     let Rig { server, sim, .. } = rig;
-    server.stop().await;
+    let (dir, _) = server.stop().await;
+    let verified = vynos(dir.path(), &["verify"]).await;
+    assert_eq!(verified.status.code(), Some(0), "{}", said(&verified));
     sim
 }
 
