@@ -12,6 +12,7 @@ use actix_web::{App as ActixApp, HttpServer, web};
 use url::Url;
 
 use crate::audit::{self, Keeper};
+use crate::backup::{self, restore};
 use crate::chat::Chat;
 use crate::chat::hub::Hub;
 use crate::clock::{Clock, Random};
@@ -144,6 +145,9 @@ pub struct App {
     /// Lets audit lines go whose time is over.
     pub keeper: Keeper,
     keeping: audit::keeper::Running,
+    /// Makes the backups that are due.
+    pub backups: backup::keeper::Keeper,
+    backing_up: backup::keeper::Keeping,
     /// Measures what workspaces take.
     pub sampler: Sampler,
     sampling: Sampling,
@@ -229,6 +233,10 @@ impl App {
             options.clock.clone(),
             options.random.clone(),
         );
+        if restore::wants_indexes(&control)? {
+            features::build_indexes(&control, &door).await.map_err(|e| StartError::Other(e.to_string()))?;
+            restore::has_indexes(&control)?;
+        }
         let setup_code = (!settings.set_up).then(|| control.setup_code());
         let web = web::Data::new(Web {
             control,
@@ -249,7 +257,10 @@ impl App {
         let models = web::Data::new(models);
         let chat = web::Data::new(chat);
         let (knowledge, mail, sso) = (web::Data::new(knowledge), web::Data::new(mail), web::Data::new(sso));
+        let backups =
+            backup::keeper::Keeper::new(web.control.clone(), web.door.clone(), Arc::clone(&web.pool));
         let services = Services {
+            backups: web::Data::new(backups.clone()),
             gate: web::Data::new(gate),
             web: web.clone(),
             orgs: orgs.clone(),
@@ -296,6 +307,8 @@ impl App {
             eraser,
             keeping: keeper.start(),
             keeper,
+            backing_up: backups.start(),
+            backups,
             sampling: sampler.start(),
             sampler,
             _lock: lock,
@@ -324,10 +337,12 @@ impl App {
         }
         let _ = self.running.await;
         let Self { web, runner, ledger, mails, console, eraser, erasing, .. } = self;
-        let Self { keeper, keeping, sampler, sampling, .. } = self;
+        let Self { keeper, keeping, backups, backing_up, sampler, sampling, .. } = self;
         drop(runner);
         keeping.stop().await;
         drop(keeper);
+        backing_up.stop().await;
+        drop(backups);
         erasing.stop().await;
         drop(eraser);
         sampling.stop().await;
@@ -416,6 +431,7 @@ struct Services {
     status: web::Data<Status>,
     board: web::Data<Board>,
     keeper: web::Data<Keeper>,
+    backups: web::Data<backup::keeper::Keeper>,
 }
 
 impl Services {
@@ -431,7 +447,8 @@ impl Services {
             .app_data(self.chat.clone())
             .app_data(self.status.clone())
             .app_data(self.board.clone())
-            .app_data(self.keeper.clone());
+            .app_data(self.keeper.clone())
+            .app_data(self.backups.clone());
     }
 }
 

@@ -15,9 +15,9 @@ use crate::store::audit::Action;
 use crate::web::Problem;
 use crate::web::live::notice_topics;
 use crate::web::page::{Bell, NavItem, NavOrg, Navigation};
-use crate::workspace::Viewer;
+use crate::workspace::{Door, Refused, Viewer};
 use crate::{
-    access, admin, api, audit, bundle, demo, deployments, health, insights, notifications, people, privacy,
+    access, admin, api, audit, backup, bundle, demo, deployments, health, insights, notifications, people, privacy,
     usage,
 };
 
@@ -104,6 +104,10 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/admin/audit", Operator),
     route("GET", "/admin/audit/file", Operator),
     route("POST", "/admin/audit/verify", Operator),
+    route("GET", "/admin/backups", Operator),
+    route("POST", "/admin/backups", Operator),
+    route("POST", "/admin/backups/now", Operator),
+    route("POST", "/admin/backups/off", Operator),
     route("GET", "/admin/erasures", Operator),
     route("GET", "/admin/erasures/{id}/file", Operator),
     route("GET", "/admin/mail", Operator),
@@ -325,6 +329,7 @@ pub fn mount(config: &mut web::ServiceConfig) {
     usage::routes(config);
     bundle::routes(config);
     admin::routes(config);
+    backup::routes(config);
 }
 
 /// Every kind of background job.
@@ -339,6 +344,16 @@ pub fn jobs(control: &Control, orgs: &Orgs, knowledge: &Knowledge, chat: &Chat) 
     kinds.push(Kind::new(orgs::SYNCED, insights::analyse));
     kinds.push(Kind::new(orgs::FORGOTTEN, forgotten).also_while_deleting());
     kinds
+}
+
+/// Queues the building of the search indexes of every workspace: a backup leaves them out.
+pub async fn build_indexes(control: &Control, door: &Door) -> Result<(), Refused> {
+    for (id, _) in control.all_workspaces()? {
+        let ws = door.for_runner(id)?;
+        knowledge::rebuild(&ws).await?;
+        orgs::search::rebuild(&ws).await?;
+    }
+    Ok(())
 }
 
 /// Every slice removes what it keeps of an org that was disconnected.

@@ -20,7 +20,7 @@ const LADDER: [&[&str]; 26] = [
     &["sim"],
     &["notifications"],
     &["meter"],
-    &["people", "admin", "audit", "orgs", "knowledge", "privacy"],
+    &["people", "admin", "audit", "backup", "orgs", "knowledge", "privacy"],
     &["access", "insights"],
     &["deployments"],
     &["chat"],
