@@ -30,13 +30,14 @@ use crate::mail::{MailServer, Sender};
 use crate::meter::Meter;
 use crate::models::Models;
 use crate::orgs::{Orgs, Refreshing};
+use crate::retention::{Sweeper, Sweeping};
 use crate::seal::{MasterKey, SealError, Secret};
 use crate::usage::{Sampler, Sampling};
 use crate::web::counts::Counts;
 use crate::web::{Problem, Web, form, guard, tls};
 use crate::workspace::pool::DataError;
 use crate::workspace::{DataDir, Door, Pool};
-use crate::{features, people};
+use crate::{causes, features, people};
 
 /// Makes ring the process's TLS provider. Called by every start; calling it again does nothing.
 pub fn install_crypto() {
@@ -142,6 +143,9 @@ pub struct App {
     /// Measures what workspaces take.
     pub sampler: Sampler,
     sampling: Sampling,
+    /// Removes what limits of workspaces take, and what grows without end.
+    pub sweeper: Sweeper,
+    sweeping: Sweeping,
     _lock: std::fs::File,
 }
 
@@ -231,6 +235,7 @@ impl App {
             behind_proxy: options.behind_proxy,
             demo: options.demo,
             navigation: features::navigation,
+            cause: causes::page_of,
             settings: RwLock::new(settings),
         });
         let orgs = web::Data::new(orgs);
@@ -254,6 +259,8 @@ impl App {
             .ok();
         let (control, door) = (web.control.clone(), web.door.clone());
         let sampler = Sampler::new(control.clone(), door.clone(), options.clock.clone());
+        let sweeper =
+            Sweeper::new(control.clone(), door.clone(), options.clock.clone(), options.random.clone());
         let eraser = Eraser::new(control, door, options.clock.clone(), options.random.clone());
         let (server, running) = serve(listener, services, certificate.as_ref(), options.workers)?;
         Ok(Self {
@@ -275,6 +282,8 @@ impl App {
             eraser,
             sampling: sampler.start(),
             sampler,
+            sweeping: sweeper.start(),
+            sweeper,
             _lock: lock,
         })
     }
@@ -301,11 +310,14 @@ impl App {
         }
         let _ = self.running.await;
         let Self { web, runner, ledger, mails, console, eraser, erasing, sampler, sampling, .. } = self;
+        let (sweeper, sweeping) = (self.sweeper, self.sweeping);
         drop(runner);
         erasing.stop().await;
         drop(eraser);
         sampling.stop().await;
         drop(sampler);
+        sweeping.stop().await;
+        drop(sweeper);
         if let Some(console) = console {
             console.stop().await;
         }

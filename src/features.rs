@@ -15,7 +15,8 @@ use crate::web::live::notice_topics;
 use crate::web::page::{Bell, NavItem, NavOrg, Navigation};
 use crate::workspace::Viewer;
 use crate::{
-    access, admin, api, audit, demo, deployments, health, insights, notifications, people, privacy, usage,
+    access, admin, api, audit, demo, deployments, health, insights, notifications, people, privacy,
+    retention, usage,
 };
 
 /// Who may call a route: the least role, or less than a membership.
@@ -72,6 +73,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/account/policy", Account),
     route("GET", "/account/profile", Account),
     route("POST", "/account/profile", Account),
+    route("POST", "/account/restrict", Account),
     route("GET", "/account/security", Account),
     route("POST", "/account/security/codes", Account),
     route("POST", "/account/security/password", Account),
@@ -91,6 +93,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/admin/accounts/{id}/act", Operator),
     route("POST", "/admin/accounts/{id}/end-sessions", Operator),
     route("POST", "/admin/accounts/{id}/reset", Operator),
+    route("POST", "/admin/accounts/{id}/restrict", Operator),
     route("GET", "/admin/mail", Operator),
     route("POST", "/admin/mail", Operator),
     route("POST", "/admin/mail/remove", Operator),
@@ -254,6 +257,8 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/w/{workspace}/orgs/connect/auth-url", Role(Admin)),
     route("GET", "/w/{workspace}/privacy", Role(Admin)),
     route("POST", "/w/{workspace}/privacy/restrict", Role(Owner)),
+    route("GET", "/w/{workspace}/privacy/retention", Role(Admin)),
+    route("POST", "/w/{workspace}/privacy/retention", Role(Owner)),
     route("GET", "/w/{workspace}/privacy/traffic", Role(Reader)),
     route("GET", "/w/{workspace}/privacy/traffic/file", Role(Reader)),
     route("GET", "/w/{workspace}/settings", Role(Admin)),
@@ -290,6 +295,7 @@ pub fn mount(config: &mut web::ServiceConfig) {
     notifications::routes(config);
     audit::routes(config);
     privacy::routes(config);
+    retention::routes(config);
     usage::routes(config);
     admin::routes(config);
 }

@@ -6,7 +6,7 @@ use crate::meter::{Act, Event, Feature, Hold, Meter, Reached, Spent, records};
 use crate::models::Chosen;
 use crate::store::StoreError;
 use crate::wire::model::{Ask, Outcome, Profile, Usage};
-use crate::workspace::Workspace;
+use crate::workspace::{Worker, Workspace};
 
 /// The meter of one turn.
 pub struct Spending {
@@ -45,7 +45,7 @@ impl Spending {
     /// Counts a call that has ended, whole or broken off, into the answer and durably into the workspace's sums.
     pub async fn count(
         &mut self,
-        ws: &Workspace,
+        ws: &Worker,
         row: &mut Message,
         chosen: &Chosen,
         outcome: &Outcome,
@@ -68,17 +68,18 @@ impl Spending {
         let before = if self.calls == 0 { Some(0) } else { row.cost_nano_usd };
         row.cost_nano_usd = before.zip(cost).and_then(|(before, cost)| before.checked_add(cost));
         self.calls += 1;
-        let event = self.event().model_call(&chosen.model, &used, cost);
+        let event = self.event(ws).model_call(&chosen.model, &used, cost);
         self.meter.ended(ws, event).await
     }
 
     /// What is left to commit with the end of the turn.
-    pub fn rest(&mut self) -> Event {
-        self.event()
+    pub fn rest(&mut self, ws: &Worker) -> Event {
+        self.event(ws)
     }
 
-    fn event(&mut self) -> Event {
+    /// A call that was under way when its person's processing was restricted is counted for nobody.
+    fn event(&mut self, ws: &Worker) -> Event {
         let tools = std::mem::take(&mut self.tools);
-        Event::new(self.account, Feature::Chat).org(self.org).count(Act::ToolCall, tools)
+        Event::new(ws.counted(), Feature::Chat).org(self.org).count(Act::ToolCall, tools)
     }
 }

@@ -1,7 +1,7 @@
 //! The tenant. A [`Workspace`] is one keyspace file, its keys, blobs and index; code reaches it only through
 //! the handle that the [`door`] hands out for a verified membership, a due job or the console.
 //! `pool` opens and closes the files, `change` is the only way to write, `blobs` holds large files.
-//! `index` is what search reads, `space` what all of it takes on the disk.
+//! `index` is what search reads, `space` what all of it takes on the disk, `retention` how long it is kept.
 
 pub mod blobs;
 pub mod change;
@@ -9,6 +9,7 @@ pub mod door;
 pub mod index;
 pub mod live;
 pub mod pool;
+pub mod retention;
 pub mod space;
 
 use std::sync::Arc;

@@ -26,7 +26,7 @@ const LADDER: [&[&str]; 25] = [
     &["chat"],
     &["health", "usage"],
     &["api"],
-    &["demo"],
+    &["causes", "demo", "retention"],
     &["features", "console", "erasure"],
     &["app"],
     &["cli"],
