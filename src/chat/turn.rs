@@ -14,7 +14,7 @@ use super::citations::{Citing, Piece};
 use super::hub::{Event, Failure, Running, ToolCalled, Used};
 use super::mask::{Known, Masker};
 use super::records::{CONVERSATIONS, MESSAGES, Message, REPLAYS, Replay, State, TURNS, ToolShown, Turn};
-use super::spending::Spending;
+use super::spending::{Ended, Spending};
 use super::tools::{self, Brought, Scope, change};
 use super::{fallback, prompt, topic};
 use crate::egress::{Cause, Purpose};
@@ -67,17 +67,23 @@ pub async fn run(chat: Chat, job: JobContext) -> Result<(), JobError> {
     let Some(turn) = ws.read()?.get(&TURNS, &id)?.filter(|turn| turn.running) else { return Ok(()) };
     let Some(row) = ws.read()?.get(&MESSAGES, &(turn.conversation, turn.answer))? else { return Ok(()) };
     let org = ws.read()?.get(&CONVERSATIONS, &turn.conversation)?.and_then(|row| row.org);
-    let spending = Spending::new(chat.meter.clone(), steps.asked_by, org);
+    let spending = Spending::new(chat.meter.clone(), (id, &turn), steps.asked_by, org);
     let mut answer = Answer::new(&chat, Arc::clone(&ws), id, turn, row, spending);
     answer.tell(Event::Started(answer.turn.answer));
     let end = if steps.attempt > 1 {
-        // An earlier process began it; what came then is kept, and asking again is a person's choice.
+        // An earlier process began it; what came then is kept and counted, and asking again is a person's choice.
+        answer.spending.count_left(&answer.ws, &mut answer.row).await?;
         End::Stopped
     } else if let Some(why) = ws.hindered() {
         hindered(&why)
     } else {
         match answer.write(&chat, &steps).await {
             Ok(end) => end,
+            // Nothing comes after it: without an end the conversation would wait for one for ever.
+            Err(JobError::Fail(why)) => {
+                let detail = format!("{why}. Your message is saved. Answer again.");
+                End::Failed { detail, request_id: None }
+            }
             Err(error) => {
                 chat.hub.close(id);
                 return Err(error);
@@ -184,8 +190,8 @@ impl Answer {
             if !self.row.text.is_empty() && !self.row.text.ends_with('\n') {
                 self.add("\n\n".to_owned());
             }
-            let hold = match self.spending.begin(&self.ws, chosen, &ask)? {
-                Ok(hold) => hold,
+            let begun = match self.spending.begin(&self.ws, &self.row, chosen, &ask).await? {
+                Ok(begun) => begun,
                 Err(reached) => return Ok(End::Failed { detail: reached.to_string(), request_id: None }),
             };
             let mut stream = chosen.client.stream(cause, &ask);
@@ -193,9 +199,12 @@ impl Answer {
             drop(ask);
             let heard = self.hear(&mut stream, steps).await;
             let outcome = stream.finish();
-            let broken = !matches!(heard, Ok(Some(Ok(()))));
-            self.spending.count(&self.ws, &mut self.row, chosen, &outcome, broken).await?;
-            drop(hold);
+            let ended = match heard {
+                Ok(Some(Ok(()))) => Ended::Whole,
+                Ok(Some(Err(_))) => Ended::Failed,
+                Ok(None) | Err(_) => Ended::Stopped,
+            };
+            self.spending.count(&self.ws, &mut self.row, chosen, (&outcome, ended), begun).await?;
             match heard? {
                 Some(Ok(())) => {}
                 Some(Err(error)) => {
