@@ -32,6 +32,7 @@ use crate::mail::{MailServer, Sender};
 use crate::meter::Meter;
 use crate::models::Models;
 use crate::orgs::{Orgs, Refreshing};
+use crate::retention::{Sweeper, Sweeping};
 use crate::seal::{MasterKey, SealError, Secret};
 use crate::store::audit::prune::KeepFor;
 use crate::usage::{Sampler, Sampling};
@@ -39,7 +40,7 @@ use crate::web::counts::Counts;
 use crate::web::{Problem, Web, form, guard, tls};
 use crate::workspace::pool::DataError;
 use crate::workspace::{DataDir, Door, Pool};
-use crate::{features, people};
+use crate::{causes, features, people};
 
 /// Makes ring the process's TLS provider. Called by every start; calling it again does nothing.
 pub fn install_crypto() {
@@ -151,6 +152,9 @@ pub struct App {
     /// Measures what workspaces take.
     pub sampler: Sampler,
     sampling: Sampling,
+    /// Removes what limits of workspaces take, and what grows without end.
+    pub sweeper: Sweeper,
+    sweeping: Sweeping,
     _lock: std::fs::File,
 }
 
@@ -251,6 +255,7 @@ impl App {
             behind_proxy: options.behind_proxy,
             demo: options.demo,
             navigation: features::navigation,
+            cause: causes::page_of,
             settings: RwLock::new(settings),
         });
         let orgs = web::Data::new(orgs);
@@ -279,6 +284,8 @@ impl App {
             .ok();
         let (control, door) = (web.control.clone(), web.door.clone());
         let sampler = Sampler::new(control.clone(), door.clone(), options.clock.clone());
+        let sweeper =
+            Sweeper::new(control.clone(), door.clone(), options.clock.clone(), options.random.clone());
         let eraser = Eraser::new(
             control,
             door,
@@ -311,6 +318,8 @@ impl App {
             backups,
             sampling: sampler.start(),
             sampler,
+            sweeping: sweeper.start(),
+            sweeper,
             _lock: lock,
         })
     }
@@ -337,7 +346,7 @@ impl App {
         }
         let _ = self.running.await;
         let Self { web, runner, ledger, mails, console, eraser, erasing, .. } = self;
-        let Self { keeper, keeping, backups, backing_up, sampler, sampling, .. } = self;
+        let Self { keeper, keeping, backups, backing_up, sampler, sampling, sweeper, sweeping, .. } = self;
         drop(runner);
         keeping.stop().await;
         drop(keeper);
@@ -347,6 +356,8 @@ impl App {
         drop(eraser);
         sampling.stop().await;
         drop(sampler);
+        sweeping.stop().await;
+        drop(sweeper);
         if let Some(console) = console {
             console.stop().await;
         }

@@ -86,7 +86,7 @@ impl Control {
         addresses: Vec<Email>,
     ) -> Result<Vec<Result<Issued, NotInvited>>, IdentityError> {
         Self::may_manage(tx, by, workspace, role)?;
-        self.forget_ended(tx, workspace)?;
+        self.forget_ended_invitations(tx, workspace)?;
         let now = self.clock().now();
         let kept = tx.scan(&INVITATIONS).under(&workspace).rows()?;
         let fresh = kept.iter().filter(|(_, row)| now.duration_since(row.sent).as_hours() < 24).count();
@@ -259,14 +259,19 @@ impl Control {
         Ok(rows)
     }
 
-    fn forget_ended(&self, tx: &mut ControlTx, workspace: WorkspaceId) -> Result<(), StoreError> {
+    /// Answers how many there were.
+    pub(super) fn forget_ended_invitations(
+        &self,
+        tx: &mut ControlTx,
+        workspace: WorkspaceId,
+    ) -> Result<usize, StoreError> {
         let now = self.clock().now();
-        for ((_, id), row) in tx.scan(&INVITATIONS).under(&workspace).rows()? {
-            if now.duration_since(row.ends) > FORGOTTEN_AFTER {
-                drop_invitation(tx, workspace, id, &row)?;
-            }
+        let mut ended = tx.scan(&INVITATIONS).under(&workspace).rows()?;
+        ended.retain(|(_, row)| now.duration_since(row.ends) > FORGOTTEN_AFTER);
+        for ((_, id), row) in &ended {
+            drop_invitation(tx, workspace, *id, row)?;
         }
-        Ok(())
+        Ok(ended.len())
     }
 
     fn link_of(&self, token: &str) -> [u8; 32] {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::IdentityError;
@@ -39,6 +39,8 @@ struct ByHash {
 }
 
 const PREFIX: &str = "vyn_";
+/// An ended token stays in its owner's list for so long.
+const ENDED_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// What a token may do, besides what its account's role allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,6 +183,27 @@ impl Control {
             }
         }
         Ok(())
+    }
+
+    /// Forgets tokens that ended long ago, at most `most`; answers how many.
+    pub(super) fn forget_ended_tokens(&self, tx: &mut ControlTx, most: usize) -> Result<usize, StoreError> {
+        let now = self.clock().now();
+        let is_old =
+            |token: &ApiToken| token.ended(now).is_some_and(|at| now.duration_since(at) > ENDED_KEPT);
+        let mut old = Vec::new();
+        tx.scan(&HASHES).each(|hash, key| {
+            old.push((hash, key));
+            true
+        })?;
+        let mut removed = 0;
+        for (hash, key) in old {
+            if removed < most && tx.get(&TOKENS, &key)?.is_none_or(|token| is_old(&token)) {
+                tx.remove(&HASHES, &hash)?;
+                tx.remove(&TOKENS, &key)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     /// Forgets every token of an account that goes.
