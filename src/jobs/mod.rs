@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use runner::Runner;
 
+use crate::identity::Role;
 use crate::ids::{AccountId, JobId, RequestId, WorkspaceId};
 use crate::store::{StoreError, Table};
 use crate::workspace::{Change, Worker, Workspace};
@@ -152,6 +153,8 @@ pub struct Steps {
     pub attempt: u32,
     pub asked_by: Option<AccountId>,
     pub cancel: CancellationToken,
+    /// The process ends.
+    ending: CancellationToken,
     board: Board,
 }
 
@@ -179,6 +182,11 @@ impl Steps {
     /// Whether nothing comes after this run when it fails.
     pub fn is_last_try(&self) -> bool {
         self.attempt >= runner::TRIES
+    }
+
+    /// Whether it was told to stop because the process ends: the next one begins it again.
+    pub fn is_put_off(&self) -> bool {
+        self.ending.is_cancelled()
     }
 
     /// Ends the job here if it was told to stop.
@@ -306,6 +314,8 @@ pub struct Kind {
     pub name: &'static str,
     /// A person waits for it: it does not queue behind background work.
     pub interactive: bool,
+    /// It goes on only while whoever asked for it is a member with at least this role.
+    pub asker: Option<Role>,
     run: Arc<dyn Fn(JobContext) -> Running + Send + Sync>,
 }
 
@@ -315,11 +325,17 @@ impl Kind {
         F: Fn(JobContext) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), JobError>> + Send + 'static,
     {
-        Self { name, interactive: false, run: Arc::new(move |context| Box::pin(run(context))) }
+        Self { name, interactive: false, asker: None, run: Arc::new(move |context| Box::pin(run(context))) }
     }
 
     pub fn interactive(mut self) -> Self {
         self.interactive = true;
+        self
+    }
+
+    /// It is told to stop, within a second, once whoever asked for it is no longer a member with at least this role.
+    pub fn asked_by(mut self, least: Role) -> Self {
+        self.asker = Some(least);
         self
     }
 }

@@ -169,7 +169,7 @@ fn view(web: &Web, me: &Me, ws: &Admin, asked: &Asked, outcome: Outcome) -> Resu
         outcome,
         done: done(&asked.done),
         owner: ws.role() == Role::Owner,
-        mails: mails(web)?,
+        mails: mails(web, ws)?,
         topic: TOPIC,
     })
 }

@@ -3,7 +3,7 @@
 //! `security` what an account signs in with (`password`, `passkeys`), `account` the profile, `tokens` API tokens.
 //! `workspaces` are those of a person, `members` what is done to people in one (`members_page` and `leaving` draw it),
 //! `invite` sends invitations and `join` accepts them, `join_passkey` with a passkey; `passkey_sign_in` and `sso` sign in.
-//! `tries` counts guesses at accounts.
+//! `workspace_mail` is the mail server of one workspace. `tries` counts guesses at accounts.
 
 mod account;
 mod address;
@@ -29,6 +29,7 @@ mod sign_in;
 mod sso;
 mod tokens;
 mod tries;
+mod workspace_mail;
 mod workspaces;
 
 pub use setup::{create_workspace, gate};
@@ -55,6 +56,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     close::routes(config);
     tokens::routes(config);
     workspaces::routes(config);
+    workspace_mail::routes(config);
     members_page::routes(config);
     leaving::routes(config);
     invite::routes(config);

@@ -150,6 +150,7 @@ actions! {
     ValidationAllowed "validation.allowed"
     ValidationRequested "validation.requested"
     WorkspaceCreated "workspace.created"
+    WorkspaceQuotaChanged "workspace.quota_changed"
     WorkspaceRenamed "workspace.renamed"
     WorkspaceRestricted "workspace.restricted"
     WorkspaceTransferred "workspace.transferred"

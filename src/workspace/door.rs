@@ -141,6 +141,12 @@ impl Door {
         Ok(there && self.control.role_in(who.account(), id)?.is_some_and(|now| now >= role))
     }
 
+    /// Whether the person who asked for a job still may: for jobs that run longer than the request that asked.
+    pub fn still_asks(&self, account: AccountId, id: WorkspaceId, role: Role) -> Result<bool, StoreError> {
+        let acts = self.control.account(account)?.is_some_and(|person| person.acts());
+        Ok(acts && self.control.role_in(account, id)?.is_some_and(|now| now >= role))
+    }
+
     /// Hands a due job its workspace; `None` once the workspace is gone.
     pub fn for_job(
         &self,

@@ -41,6 +41,7 @@ mod kill;
 mod knowledge;
 mod lifecycle;
 mod mail;
+mod mail_of_workspace;
 mod members;
 mod members_api;
 mod notifications;

@@ -21,7 +21,7 @@ use crate::orgs::rig;
 const RESTRICT: &str = "/w/halden-energy/privacy/restrict";
 
 /// What begins processing, and what it is called with: a form, or JSON under `/api/`.
-const BEGINS: [(&str, &[(&str, &str)]); 18] = [
+const BEGINS: [(&str, &[(&str, &str)]); 19] = [
     ("/api/v1/change-sets/{change_set}/deploy", &[]),
     ("/api/v1/change-sets/{change_set}/validate", &[]),
     ("/api/v1/conversations/{conversation}/messages", &[("text", "Hello")]),
@@ -57,10 +57,15 @@ const BEGINS: [(&str, &[(&str, &str)]); 18] = [
         "/w/{workspace}/orgs/connect/auth-url",
         &[("name", "B"), ("auth_url", "force://a:b:c@d.my.salesforce.com")],
     ),
+    // Its test sends a mail.
+    (
+        "/w/{workspace}/settings/mail",
+        &[("host", "localhost"), ("port", "465"), ("security", "tls"), ("sender", "v@halden.example")],
+    ),
 ];
 
 /// What a workspace still may do then: read, tidy, decide who comes in, end what runs, and delete.
-const STAYS: [&str; 27] = [
+const STAYS: [&str; 28] = [
     "/api/v1/change-sets",
     "/api/v1/change-sets/{change_set}/cancel",
     "/api/v1/change-sets/{change_set}/rollback",
@@ -88,6 +93,7 @@ const STAYS: [&str; 27] = [
     "/w/{workspace}/o/{org}/sync/cancel",
     "/w/{workspace}/privacy/restrict",
     "/w/{workspace}/settings",
+    "/w/{workspace}/settings/mail/remove",
     "/w/{workspace}/usage/budget",
 ];
 /// Tokens of the API and the ownership are no processing either.
