@@ -30,6 +30,7 @@ use crate::mail::{MailServer, Sender};
 use crate::meter::Meter;
 use crate::models::Models;
 use crate::orgs::{Orgs, Refreshing};
+use crate::people::{Reminders, Reminding};
 use crate::seal::{MasterKey, SealError, Secret};
 use crate::usage::{Sampler, Sampling};
 use crate::web::counts::Counts;
@@ -142,6 +143,9 @@ pub struct App {
     /// Measures what workspaces take.
     pub sampler: Sampler,
     sampling: Sampling,
+    /// Reminds people of what ends soon.
+    pub reminders: Reminders,
+    reminding: Reminding,
     _lock: std::fs::File,
 }
 
@@ -253,6 +257,7 @@ impl App {
             .map_err(|error| tracing::error!(%error, "console commands can't reach this server"))
             .ok();
         let (control, door) = (web.control.clone(), web.door.clone());
+        let reminders = Reminders::new(control.clone());
         let sampler = Sampler::new(control.clone(), door.clone(), options.clock.clone());
         let eraser = Eraser::new(control, door, options.clock.clone(), options.random.clone());
         let (server, running) = serve(listener, services, certificate.as_ref(), options.workers)?;
@@ -275,6 +280,8 @@ impl App {
             eraser,
             sampling: sampler.start(),
             sampler,
+            reminding: reminders.start(),
+            reminders,
             _lock: lock,
         })
     }
@@ -300,12 +307,27 @@ impl App {
             self.server.stop(false).await;
         }
         let _ = self.running.await;
-        let Self { web, runner, ledger, mails, console, eraser, erasing, sampler, sampling, .. } = self;
+        let Self {
+            web,
+            runner,
+            ledger,
+            mails,
+            console,
+            eraser,
+            erasing,
+            sampler,
+            sampling,
+            reminders,
+            reminding,
+            ..
+        } = self;
         drop(runner);
         erasing.stop().await;
         drop(eraser);
         sampling.stop().await;
         drop(sampler);
+        reminding.stop().await;
+        drop(reminders);
         if let Some(console) = console {
             console.stop().await;
         }

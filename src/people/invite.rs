@@ -8,7 +8,8 @@ use url::Url;
 
 use super::members::{Act, announce};
 use super::members_page::{self, Outcome};
-use crate::identity::invitations::{AT_ONCE, Issued, NotInvited, addresses};
+use crate::identity::accounts::addresses;
+use crate::identity::invitations::{AT_ONCE, Issued, NotInvited};
 use crate::identity::{Control, ControlTx, Email, IdentityError, Role};
 use crate::ids::{InvitationId, MailId};
 use crate::mail::outbox::recall;

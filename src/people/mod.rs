@@ -2,7 +2,7 @@
 //! its steps for model and mail), `sign_in` the session with `code` its second step and `confirm` before dangerous acts,
 //! `security` what an account signs in with (`password`, `passkeys`), `account` the profile, `tokens` API tokens.
 //! `workspaces` are those of a person, `members` what is done to people in one (`members_page` and `leaving` draw it),
-//! `invite` sends invitations and `join` accepts them, `join_passkey` with a passkey; `passkey_sign_in` and `sso` sign in.
+//! `invite` sends invitations, `reminders` reminds of them, and `join` accepts them, `join_passkey` with a passkey; `passkey_sign_in` and `sso` sign in.
 //! `workspace_mail` is the mail server of one workspace. `tries` counts guesses at accounts.
 
 mod account;
@@ -20,6 +20,7 @@ mod members_page;
 mod passkey_sign_in;
 pub mod passkeys;
 mod password;
+mod reminders;
 mod reset;
 mod security;
 mod setup;
@@ -32,6 +33,7 @@ mod tries;
 mod workspace_mail;
 mod workspaces;
 
+pub use reminders::{Reminders, Reminding};
 pub use setup::{create_workspace, gate};
 pub use sign_in::with_cookie;
 

@@ -101,6 +101,7 @@ actions! {
     InstanceSetUp "instance.set_up"
     InstanceSettingsChanged "instance.settings_changed"
     InvitationAccepted "invitation.accepted"
+    InvitationReminded "invitation.reminded"
     InvitationRevoked "invitation.revoked"
     InvitationSent "invitation.sent"
     JobFinished "job.finished"

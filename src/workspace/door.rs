@@ -182,11 +182,6 @@ impl Entered {
         self.tenant.id
     }
 
-    /// Name, slug and state.
-    pub fn row(&self) -> &WorkspaceRow {
-        &self.row
-    }
-
     pub fn role(&self) -> Role {
         self.role
     }
