@@ -249,6 +249,9 @@ fn invited_row(
         Some(mail) if mail.tries > 0 && mail.ended.is_none() => ("Mail waits".to_owned(), "warn"),
         _ => (format!("Ends {}", day(invitation.ends)), ""),
     };
+    if invitation.ends > now && !tone.is_empty() {
+        facts = format!("{facts} · ends {}", day(invitation.ends));
+    }
     let may = invitation.role <= mine;
     Ok(InvitedRow { id, email: invitation.email.to_string(), facts, state, tone, may })
 }

@@ -180,7 +180,7 @@ fn settings_page(web: &Web, me: &Me, ws: &Admin) -> Result<SettingsPage, Problem
         saved: false,
         owner: ws.role() == Role::Owner,
         quota,
-        bytes: page::size(quota.bytes),
+        bytes: format!("{} GB", quota.bytes >> 30),
         members: web.control.members_of(ws.id())?.len(),
         own_quota: row.quota.is_some(),
     })

@@ -123,7 +123,7 @@ async fn a_workspace_is_given_limits_of_its_own_that_hold_where_those_of_the_ins
     assert_eq!(ada.post(&path, &own).await.status, 303);
     let settings = ada.get("/w/halden-energy/settings").await.body;
     assert!(settings.contains("Set by the operator for this workspace"), "{settings}");
-    assert!(settings.contains("1 of at most 1") && settings.contains("At most 1, together at most 2"));
+    assert!(settings.contains("1 of at most 1") && settings.contains("At most 1, together at most 2 GB"));
     // One document, and no second one.
     upload(&ada, &[("first.md", b"# first")]).await;
     let second = upload(&ada, &[("second.md", b"# second")]).await;

@@ -11,10 +11,11 @@ const TAB: &str = "\u{E004}";
 const ENTER: &str = "\u{E007}";
 /// Stops on the way to something; more means that it can't be reached.
 const MOST_STOPS: usize = 90;
-/// How much of a ring or other mark the focus shows, in pixels; 9 where nothing is to be seen of the page itself.
-const RING: &str = "const e = document.activeElement, s = getComputedStyle(e); \
-    return e === document.body ? -1 : Math.max(parseFloat(s.outlineWidth) || 0, s.boxShadow === 'none' ? 0 : 2, \
-    ...[...e.children].map(c => parseFloat(getComputedStyle(c).outlineWidth) || 0))";
+/// How much of a ring or other mark the focus shows, in pixels, on the element or on the box around a field; -1 where the
+/// focus has left the page.
+const RING: &str = "const e = document.activeElement; if (e === document.body) return -1; \
+    return Math.max(...[e, e.closest('.composer'), ...e.children].filter(Boolean).map(x => { const s = getComputedStyle(x); \
+    return Math.max(parseFloat(s.outlineWidth) || 0, s.boxShadow === 'none' ? 0 : 2) }))";
 
 /// Goes on with the Tab key until the focus is there. It is seen at every stop and never lost.
 async fn tab_to(browser: &Browser, css: &str) {
@@ -128,6 +129,7 @@ async fn without_script_one_signs_in_with_a_code_adds_a_document_asks_exports_an
     browser.goto(&format!("{base}/members")).await;
     browser.type_into("#email", "max@halden.example").await;
     browser.click(".frm .btn.pri").await;
+    browser.find("#link-1").await;
     assert!(browser.text("#link-1").await.contains("/invite/"));
     sim.stop().await;
 }

@@ -66,6 +66,7 @@ async fn an_invitation_is_made_and_accepted_without_script() {
     owner.goto(&format!("{}{MEMBERS}", server.base)).await;
     owner.type_into("#email", "max@halden.example").await;
     owner.click(".frm .btn.pri").await;
+    owner.find("#link-1").await;
     let link = owner.text("#link-1").await;
     join(&guest, &link, "Max Born").await;
     owner.goto(&format!("{}{MEMBERS}", server.base)).await;

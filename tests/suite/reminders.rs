@@ -68,7 +68,7 @@ async fn an_invitation_that_waits_is_reminded_of_once_and_both_links_work_until_
     ada.sign_in("ada@halden.example", PASSWORD).await;
     let page = ada.get(MEMBERS).await.body;
     assert!(page.contains("Mail refused") && page.contains("550 5.1.1 No such mailbox"), "{page}");
-    assert!(page.contains("Ends 30 Nov"), "{page}");
+    assert!(page.contains("invited by Ada Lovelace, 23 Nov · ends 30 Nov"), "{page}");
     for link in [&first, &second] {
         assert_eq!(server.client().get(link).await.status, 200);
     }
