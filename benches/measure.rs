@@ -8,6 +8,7 @@
 
 mod audit;
 mod erasure;
+mod bundle;
 mod index;
 mod relay;
 mod serving;
@@ -35,6 +36,9 @@ fn main() {
     }
     if runs("erasure") {
         erasure::measure();
+    }
+    if runs("bundle") {
+        bundle::measure();
     }
     if runs("index") {
         index::measure();

@@ -12,6 +12,7 @@ use actix_web::{App as ActixApp, HttpServer, web};
 use url::Url;
 
 use crate::audit::{self, Keeper};
+use crate::backup::{self, restore};
 use crate::chat::Chat;
 use crate::chat::hub::Hub;
 use crate::clock::{Clock, Random};
@@ -31,6 +32,8 @@ use crate::mail::{MailServer, Sender};
 use crate::meter::Meter;
 use crate::models::Models;
 use crate::orgs::{Orgs, Refreshing};
+use crate::retention::{Sweeper, Sweeping};
+use crate::people::{Reminders, Reminding};
 use crate::seal::{MasterKey, SealError, Secret};
 use crate::store::audit::prune::KeepFor;
 use crate::usage::{Sampler, Sampling};
@@ -38,7 +41,7 @@ use crate::web::counts::Counts;
 use crate::web::{Problem, Web, form, guard, tls};
 use crate::workspace::pool::DataError;
 use crate::workspace::{DataDir, Door, Pool};
-use crate::{features, people};
+use crate::{causes, features, people};
 
 /// Makes ring the process's TLS provider. Called by every start; calling it again does nothing.
 pub fn install_crypto() {
@@ -144,9 +147,18 @@ pub struct App {
     /// Lets audit lines go whose time is over.
     pub keeper: Keeper,
     keeping: audit::keeper::Running,
+    /// Makes the backups that are due.
+    pub backups: backup::keeper::Keeper,
+    backing_up: backup::keeper::Keeping,
     /// Measures what workspaces take.
     pub sampler: Sampler,
     sampling: Sampling,
+    /// Removes what limits of workspaces take, and what grows without end.
+    pub sweeper: Sweeper,
+    sweeping: Sweeping,
+    /// Reminds people of what ends soon.
+    pub reminders: Reminders,
+    reminding: Reminding,
     _lock: std::fs::File,
 }
 
@@ -181,6 +193,7 @@ impl App {
         let pool = Arc::new(Pool::new(data, options.clock.clone(), options.random.clone()));
         let door = Door::new(control.clone(), Arc::clone(&pool));
         let workspaces: Vec<WorkspaceId> = control.all_workspaces()?.into_iter().map(|(id, _)| id).collect();
+        pool.remove_unfinished(&workspaces).map_err(|e| DataError::File(options.data_dir.clone(), e))?;
         let ledger = Ledger::start(door.clone(), control.clone());
         let policy = Policy { extra_salesforce: options.extra_salesforce.clone(), ..Policy::default() };
         let gate = Gate::new(policy.clone(), options.clock.clone(), ledger.sink())
@@ -228,6 +241,10 @@ impl App {
             options.clock.clone(),
             options.random.clone(),
         );
+        if restore::wants_indexes(&control)? {
+            features::build_indexes(&control, &door).await.map_err(|e| StartError::Other(e.to_string()))?;
+            restore::has_indexes(&control)?;
+        }
         let setup_code = (!settings.set_up).then(|| control.setup_code());
         let web = web::Data::new(Web {
             control,
@@ -242,13 +259,17 @@ impl App {
             behind_proxy: options.behind_proxy,
             demo: options.demo,
             navigation: features::navigation,
+            cause: causes::page_of,
             settings: RwLock::new(settings),
         });
         let orgs = web::Data::new(orgs);
         let models = web::Data::new(models);
         let chat = web::Data::new(chat);
         let (knowledge, mail, sso) = (web::Data::new(knowledge), web::Data::new(mail), web::Data::new(sso));
+        let backups =
+            backup::keeper::Keeper::new(web.control.clone(), web.door.clone(), Arc::clone(&web.pool));
         let services = Services {
+            backups: web::Data::new(backups.clone()),
             gate: web::Data::new(gate),
             web: web.clone(),
             orgs: orgs.clone(),
@@ -266,7 +287,10 @@ impl App {
             .map_err(|error| tracing::error!(%error, "console commands can't reach this server"))
             .ok();
         let (control, door) = (web.control.clone(), web.door.clone());
+        let reminders = Reminders::new(control.clone());
         let sampler = Sampler::new(control.clone(), door.clone(), options.clock.clone());
+        let sweeper =
+            Sweeper::new(control.clone(), door.clone(), options.clock.clone(), options.random.clone());
         let eraser = Eraser::new(
             control,
             door,
@@ -295,8 +319,14 @@ impl App {
             eraser,
             keeping: keeper.start(),
             keeper,
+            backing_up: backups.start(),
+            backups,
             sampling: sampler.start(),
             sampler,
+            sweeping: sweeper.start(),
+            sweeper,
+            reminding: reminders.start(),
+            reminders,
             _lock: lock,
         })
     }
@@ -323,14 +353,21 @@ impl App {
         }
         let _ = self.running.await;
         let Self { web, runner, ledger, mails, console, eraser, erasing, .. } = self;
-        let Self { keeper, keeping, sampler, sampling, .. } = self;
+        let Self { keeper, keeping, backups, backing_up, sampler, sampling, .. } = self;
+        let Self { sweeper, sweeping, reminders, reminding, .. } = self;
         drop(runner);
         keeping.stop().await;
         drop(keeper);
+        backing_up.stop().await;
+        drop(backups);
         erasing.stop().await;
         drop(eraser);
         sampling.stop().await;
         drop(sampler);
+        sweeping.stop().await;
+        drop(sweeper);
+        reminding.stop().await;
+        drop(reminders);
         if let Some(console) = console {
             console.stop().await;
         }
@@ -415,6 +452,7 @@ struct Services {
     status: web::Data<Status>,
     board: web::Data<Board>,
     keeper: web::Data<Keeper>,
+    backups: web::Data<backup::keeper::Keeper>,
 }
 
 impl Services {
@@ -430,7 +468,8 @@ impl Services {
             .app_data(self.chat.clone())
             .app_data(self.status.clone())
             .app_data(self.board.clone())
-            .app_data(self.keeper.clone());
+            .app_data(self.keeper.clone())
+            .app_data(self.backups.clone());
     }
 }
 

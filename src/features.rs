@@ -15,9 +15,10 @@ use crate::store::audit::Action;
 use crate::web::Problem;
 use crate::web::live::notice_topics;
 use crate::web::page::{Bell, NavItem, NavOrg, Navigation};
-use crate::workspace::Viewer;
+use crate::workspace::{Door, Refused, Viewer};
 use crate::{
-    access, admin, api, audit, demo, deployments, health, insights, notifications, people, privacy, usage,
+    access, admin, api, audit, backup, bundle, demo, deployments, health, insights, notifications, people, privacy,
+    retention, usage,
 };
 
 /// Who may call a route: the least role, or less than a membership.
@@ -52,6 +53,9 @@ const fn route(method: &'static str, path: &'static str, access: Access) -> Rout
 use crate::identity::Role::{Admin, Member, Owner, Viewer as Reader};
 use Access::{Account, Anybody, Operator, Role, Setup, Token};
 
+/// Who exports which table.
+pub use crate::bundle::claims::TABLES;
+
 /// Every route of the product.
 pub const ROUTES: &[Route] = &[
     route("GET", "/", Account),
@@ -64,6 +68,8 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/account/confirm", Account),
     route("POST", "/account/confirm/passkey/begin", Account),
     route("POST", "/account/confirm/passkey/finish", Account),
+    route("GET", "/account/data", Account),
+    route("POST", "/account/data", Account),
     route("GET", "/account/erasures", Account),
     route("GET", "/account/erasures/{id}/file", Account),
     route("GET", "/account/notifications", Account),
@@ -76,6 +82,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/account/policy", Account),
     route("GET", "/account/profile", Account),
     route("POST", "/account/profile", Account),
+    route("POST", "/account/restrict", Account),
     route("GET", "/account/security", Account),
     route("POST", "/account/security/codes", Account),
     route("POST", "/account/security/password", Account),
@@ -95,14 +102,20 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/admin/accounts/{id}/act", Operator),
     route("POST", "/admin/accounts/{id}/end-sessions", Operator),
     route("POST", "/admin/accounts/{id}/reset", Operator),
+    route("POST", "/admin/accounts/{id}/restrict", Operator),
     route("GET", "/admin/audit", Operator),
     route("GET", "/admin/audit/file", Operator),
     route("POST", "/admin/audit/verify", Operator),
+    route("GET", "/admin/backups", Operator),
+    route("POST", "/admin/backups", Operator),
+    route("POST", "/admin/backups/now", Operator),
+    route("POST", "/admin/backups/off", Operator),
     route("GET", "/admin/erasures", Operator),
     route("GET", "/admin/erasures/{id}/file", Operator),
     route("GET", "/admin/mail", Operator),
     route("POST", "/admin/mail", Operator),
     route("POST", "/admin/mail/remove", Operator),
+    route("POST", "/admin/mail/servers", Operator),
     route("POST", "/admin/mail/{mail}/drop", Operator),
     route("POST", "/admin/mail/{mail}/retry", Operator),
     route("GET", "/admin/model", Operator),
@@ -121,6 +134,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/admin/traffic", Operator),
     route("GET", "/admin/traffic/file", Operator),
     route("GET", "/admin/workspaces", Operator),
+    route("GET", "/admin/workspaces/{id}/quota", Operator),
+    route("POST", "/admin/workspaces/{id}/quota", Operator),
     route("POST", "/admin/workspaces/{id}/restrict", Operator),
     route("GET", "/api/v1/audit", Token),
     route("POST", "/api/v1/change-sets", Token),
@@ -141,6 +156,9 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/v1/documents/{document}", Token),
     route("DELETE", "/api/v1/documents/{document}", Token),
     route("GET", "/api/v1/documents/{document}/content", Token),
+    route("POST", "/api/v1/exports", Token),
+    route("GET", "/api/v1/exports/{export}", Token),
+    route("GET", "/api/v1/exports/{export}/bundle", Token),
     route("GET", "/api/v1/invitations", Token),
     route("POST", "/api/v1/invitations", Token),
     route("DELETE", "/api/v1/invitations/{invitation}", Token),
@@ -270,11 +288,20 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/w/{workspace}/privacy/delete", Role(Owner)),
     route("POST", "/w/{workspace}/privacy/delete", Role(Owner)),
     route("POST", "/w/{workspace}/privacy/delete/stop", Role(Owner)),
+    route("GET", "/w/{workspace}/privacy/export", Role(Owner)),
+    route("POST", "/w/{workspace}/privacy/export", Role(Owner)),
+    route("GET", "/w/{workspace}/privacy/export/{export}/bundle", Role(Owner)),
+    route("POST", "/w/{workspace}/privacy/export/{export}/delete", Role(Owner)),
     route("POST", "/w/{workspace}/privacy/restrict", Role(Owner)),
+    route("GET", "/w/{workspace}/privacy/retention", Role(Admin)),
+    route("POST", "/w/{workspace}/privacy/retention", Role(Owner)),
     route("GET", "/w/{workspace}/privacy/traffic", Role(Reader)),
     route("GET", "/w/{workspace}/privacy/traffic/file", Role(Reader)),
     route("GET", "/w/{workspace}/settings", Role(Admin)),
     route("POST", "/w/{workspace}/settings", Role(Admin)),
+    route("GET", "/w/{workspace}/settings/mail", Role(Admin)),
+    route("POST", "/w/{workspace}/settings/mail", Role(Admin)),
+    route("POST", "/w/{workspace}/settings/mail/remove", Role(Admin)),
     route("GET", "/w/{workspace}/tokens", Role(Reader)),
     route("POST", "/w/{workspace}/tokens", Role(Reader)),
     route("POST", "/w/{workspace}/tokens/{token}/revoke", Role(Reader)),
@@ -287,6 +314,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/workspaces", Account),
     route("GET", "/workspaces/new", Account),
     route("POST", "/workspaces/new", Account),
+    route("GET", "/workspaces/new/import", Account),
+    route("POST", "/workspaces/new/import", Account),
 ];
 
 /// Mounts every feature.
@@ -307,8 +336,11 @@ pub fn mount(config: &mut web::ServiceConfig) {
     notifications::routes(config);
     audit::routes(config);
     privacy::routes(config);
+    retention::routes(config);
     usage::routes(config);
+    bundle::routes(config);
     admin::routes(config);
+    backup::routes(config);
 }
 
 /// Every kind of background job.
@@ -319,9 +351,20 @@ pub fn jobs(control: &Control, orgs: &Orgs, knowledge: &Knowledge, chat: &Chat) 
     kinds.extend(deployments::jobs(orgs));
     kinds.extend(audit::jobs(control));
     kinds.extend(notifications::jobs(control));
+    kinds.extend(bundle::jobs(control));
     kinds.push(Kind::new(orgs::SYNCED, insights::analyse));
     kinds.push(Kind::new(orgs::FORGOTTEN, forgotten).also_while_deleting());
     kinds
+}
+
+/// Queues the building of the search indexes of every workspace: a backup leaves them out.
+pub async fn build_indexes(control: &Control, door: &Door) -> Result<(), Refused> {
+    for (id, _) in control.all_workspaces()? {
+        let ws = door.for_runner(id)?;
+        knowledge::rebuild(&ws).await?;
+        orgs::search::rebuild(&ws).await?;
+    }
+    Ok(())
 }
 
 /// Every slice removes what it keeps of an org that was disconnected.

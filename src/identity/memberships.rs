@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::IdentityError;
 use super::accounts::{ACCOUNTS, Account};
-use super::control::{Control, ControlTx};
+use super::control::{Control, ControlTx, Note};
 use super::settings::{Quota, SETTINGS};
 use crate::ids::{AccountId, WorkspaceId};
 use crate::store::{Read, StoreError, Table};
@@ -237,6 +237,14 @@ impl Control {
         })
     }
 
+    /// Gives a workspace limits of its own under an audit line; `None` = those of the instance hold again.
+    pub fn set_quota(&self, note: Note, id: WorkspaceId, quota: Option<Quota>) -> Result<(), IdentityError> {
+        self.change_now(note, |tx| {
+            let row = tx.get(&WORKSPACES, &id)?.ok_or(IdentityError::NotMember)?;
+            Ok(tx.put(&WORKSPACES, &id, &WorkspaceRow { quota, ..row })?)
+        })
+    }
+
     /// How many more members the workspace's limit allows, inside the change that adds one.
     pub fn member_quota_left(tx: &ControlTx, workspace: WorkspaceId) -> Result<usize, StoreError> {
         let own = tx.get(&WORKSPACES, &workspace)?.and_then(|row| row.quota);
@@ -312,13 +320,22 @@ impl Control {
         Ok(all.into_iter().filter(|(_, row)| !row.is_over(now)).collect())
     }
 
-    /// The slug of a name that no other workspace ever had, also none that was erased.
+    /// The slug of a name that no other workspace ever had.
     fn free_slug(&self, tx: &ControlTx, id: WorkspaceId, name: &str) -> Result<String, IdentityError> {
-        let base = slug_of(name);
-        let mut slug = base.clone();
+        self.free_slug_like(tx, Some(id), &slug_of(name))
+    }
+
+    /// The slug `base`, with a suffix when another workspace than `id` ever had it, also one that was erased.
+    pub(super) fn free_slug_like(
+        &self,
+        read: &impl Read,
+        id: Option<WorkspaceId>,
+        base: &str,
+    ) -> Result<String, IdentityError> {
+        let mut slug = base.to_owned();
         for n in 2..10_000u32 {
-            let free = tx.get(&SLUGS, &slug)?.is_none_or(|owner| owner == id);
-            if free && !self.is_retired(tx, &slug)? {
+            let free = read.get(&SLUGS, &slug)?.is_none_or(|owner| Some(owner) == id);
+            if free && !self.is_retired(read, &slug)? {
                 return Ok(slug);
             }
             slug = format!("{base}-{n}");

@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use runner::Runner;
 
+use crate::identity::Role;
 use crate::ids::{AccountId, JobId, RequestId, WorkspaceId};
-use crate::store::{StoreError, Table};
+use crate::store::{Read as _, StoreError, Table, Tx};
 use crate::workspace::{Change, Worker, Workspace};
 
 pub const JOBS: Table<JobId, JobRow> = Table::new("jobs", 1);
@@ -50,6 +51,29 @@ pub enum JobState {
     Queued,
 }
 
+/// Ended jobs are kept this long for pages that show them.
+const KEEP_MS: u64 = 30 * 24 * 3600 * 1000;
+
+/// Removes jobs that ended long ago, at most `most`; answers how many.
+pub fn prune(tx: &mut Tx, now_ms: u64, most: usize) -> Result<usize, StoreError> {
+    let mut ended = Vec::new();
+    tx.scan(&JOBS).before(&oldest_kept(now_ms)).each(|id, row| {
+        ended.extend(row.finished.is_some().then_some(id));
+        ended.len() < most
+    })?;
+    for id in &ended {
+        tx.remove(&JOBS, id)?;
+    }
+    Ok(ended.len())
+}
+
+/// The smallest id of jobs that are young enough to keep.
+fn oldest_kept(now_ms: u64) -> JobId {
+    let mut bytes = [0; 16];
+    bytes[..6].copy_from_slice(&now_ms.saturating_sub(KEEP_MS).to_be_bytes()[2..]);
+    JobId::from_bytes(bytes)
+}
+
 /// Queues a job inside a change; it runs once that has committed.
 pub fn enqueue(
     tx: &mut Change<'_>,
@@ -57,9 +81,19 @@ pub fn enqueue(
     kind: &'static str,
     args: Value,
 ) -> Result<JobId, StoreError> {
+    enqueue_at(tx, ws, kind, args, ws.clock.now_ms())
+}
+
+/// Queues a job that is due at `due_ms`, milliseconds since 1970.
+pub fn enqueue_at(
+    tx: &mut Tx,
+    ws: &JobCause,
+    kind: &'static str,
+    args: Value,
+    due_ms: u64,
+) -> Result<JobId, StoreError> {
     let id = JobId::new(&ws.clock, &ws.random);
     let now = ws.clock.now();
-    let due_ms = ws.clock.now_ms();
     let row = JobRow {
         kind: kind.to_owned(),
         args,
@@ -154,6 +188,8 @@ pub struct Steps {
     pub attempt: u32,
     pub asked_by: Option<AccountId>,
     pub cancel: CancellationToken,
+    /// The process ends.
+    ending: CancellationToken,
     board: Board,
 }
 
@@ -188,6 +224,11 @@ impl Steps {
     /// Whether nothing comes after this run when it fails.
     pub fn is_last_try(&self) -> bool {
         self.attempt >= runner::TRIES
+    }
+
+    /// Whether it was told to stop because the process ends: the next one begins it again.
+    pub fn is_put_off(&self) -> bool {
+        self.ending.is_cancelled()
     }
 
     /// Ends the job here if it was told to stop.
@@ -334,6 +375,8 @@ pub struct Kind {
     pub interactive: bool,
     /// Runs also while its workspace is to be deleted; other jobs wait until it is kept.
     pub also_while_deleting: bool,
+    /// It goes on only while whoever asked for it is a member with at least this role.
+    pub asker: Option<Role>,
     run: Arc<dyn Fn(JobContext) -> Running + Send + Sync>,
 }
 
@@ -347,6 +390,7 @@ impl Kind {
             name,
             interactive: false,
             also_while_deleting: false,
+            asker: None,
             run: Arc::new(move |context| Box::pin(run(context))),
         }
     }
@@ -359,6 +403,12 @@ impl Kind {
 
     pub fn interactive(mut self) -> Self {
         self.interactive = true;
+        self
+    }
+
+    /// It is told to stop, within a second, once whoever asked for it is no longer a member with at least this role.
+    pub fn asked_by(mut self, least: Role) -> Self {
+        self.asker = Some(least);
         self
     }
 }
