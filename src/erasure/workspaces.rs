@@ -236,7 +236,7 @@ impl Eraser {
 
     /// Tells owners once that seven days are left.
     pub async fn remind(&self) -> Result<(), StoreError> {
-        for id in self.control.due_reminders()? {
+        for id in self.control.due_deletion_reminders()? {
             let control = self.control.clone();
             let reminded = blocking(move || {
                 control.touch::<StoreError>(|tx| {
