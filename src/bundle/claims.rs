@@ -104,6 +104,7 @@ pub const TABLES: &[(&str, Claim)] = &[
     ("tokens", Own),
     ("totp", Own),
     ("totp_pending", LeftOut(Secret, "a key on its way into an authenticator app, for ten minutes")),
+    ("turn_calls", LeftOut(Transient, "calls of a running answer, written down before they are made")),
     ("turn_replays", BundleAndOwn),
     ("turns", BundleAndOwn),
     ("usage_days", BundleAndOwn),
