@@ -228,7 +228,7 @@ fn pretty(value: &impl serde::Serialize) -> Result<Vec<u8>, BundleError> {
 fn measured(part: &Part<'_>, step: &mut dyn FnMut(u64) -> io::Result<()>) -> io::Result<manifest::Member> {
     let (mut from, mut piece) = ((part.open)()?, vec![0; PIECE]);
     let (mut hash, mut bytes, mut lines) = (digest::Context::new(&digest::SHA256), 0, 0);
-    let counts_lines = part.path.ends_with(".ndjson");
+    let counts_lines = part.path.rsplit('.').next() == Some("ndjson");
     loop {
         let read = from.read(&mut piece)?;
         if read == 0 {
