@@ -5,6 +5,7 @@
 use vynos::apex::{self, Language};
 use vynos::bundle::container::Unpacker;
 use vynos::bundle::{read, tables};
+use vynos::backup::format::{Member, MembersIn, RowsIn};
 use vynos::insights::rules::{self, Component, Input, RuleSet};
 use vynos::knowledge::extract::{Kind, Page, worker};
 use vynos::knowledge::passages;
@@ -88,6 +89,28 @@ pub fn sse(input: &[u8]) {
 pub fn soql(input: &[u8]) {
     if let Ok(query) = soql::parse(&String::from_utf8_lossy(input)) {
         assert!(query.count || !query.fields.is_empty());
+    }
+}
+
+/// The members and rows of a backup: what is read of them is at most what came.
+pub fn backup(input: &[u8]) {
+    let (mut members, mut read) = (MembersIn::new(input), 0);
+    while let Ok(Some(member)) = members.advance() {
+        assert!(!member.to_string().is_empty());
+        if matches!(member, Member::Control {} | Member::Workspace { .. }) {
+            let mut rows = RowsIn::new(&mut members);
+            while rows.advance().is_ok_and(|more| more) {
+                assert!(!rows.table.is_empty(), "a row of no table");
+                read += rows.key.len() + rows.value.len();
+            }
+        } else {
+            read += std::io::copy(&mut members, &mut std::io::sink()).map_or(0, |n| n as usize);
+        }
+        assert!(read <= input.len(), "more was read than came");
+    }
+    let mut rows = RowsIn::new(input);
+    while rows.advance().is_ok_and(|more| more) {
+        assert!(rows.rows as usize <= input.len());
     }
 }
 

@@ -10,13 +10,15 @@ use crate::ids::OrgId;
 use crate::jobs::{JobContext, JobError, Kind};
 use crate::knowledge::{self, Knowledge};
 use crate::orgs::{self, Orgs};
+use crate::store::StoreError;
+use crate::store::audit::Action;
 use crate::web::Problem;
 use crate::web::live::notice_topics;
 use crate::web::page::{Bell, NavItem, NavOrg, Navigation};
-use crate::workspace::Viewer;
+use crate::workspace::{Door, Refused, Viewer};
 use crate::{
-    access, admin, api, audit, bundle, demo, deployments, health, insights, notifications, people, privacy,
-    usage,
+    access, admin, api, audit, backup, bundle, demo, deployments, health, insights, notifications, people, privacy,
+    retention, usage,
 };
 
 /// Who may call a route: the least role, or less than a membership.
@@ -68,6 +70,8 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/account/confirm/passkey/finish", Account),
     route("GET", "/account/data", Account),
     route("POST", "/account/data", Account),
+    route("GET", "/account/erasures", Account),
+    route("GET", "/account/erasures/{id}/file", Account),
     route("GET", "/account/notifications", Account),
     route("POST", "/account/notifications", Account),
     route("POST", "/account/passkeys/begin", Account),
@@ -78,6 +82,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/account/policy", Account),
     route("GET", "/account/profile", Account),
     route("POST", "/account/profile", Account),
+    route("POST", "/account/restrict", Account),
     route("GET", "/account/security", Account),
     route("POST", "/account/security/codes", Account),
     route("POST", "/account/security/password", Account),
@@ -97,9 +102,20 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/admin/accounts/{id}/act", Operator),
     route("POST", "/admin/accounts/{id}/end-sessions", Operator),
     route("POST", "/admin/accounts/{id}/reset", Operator),
+    route("POST", "/admin/accounts/{id}/restrict", Operator),
+    route("GET", "/admin/audit", Operator),
+    route("GET", "/admin/audit/file", Operator),
+    route("POST", "/admin/audit/verify", Operator),
+    route("GET", "/admin/backups", Operator),
+    route("POST", "/admin/backups", Operator),
+    route("POST", "/admin/backups/now", Operator),
+    route("POST", "/admin/backups/off", Operator),
+    route("GET", "/admin/erasures", Operator),
+    route("GET", "/admin/erasures/{id}/file", Operator),
     route("GET", "/admin/mail", Operator),
     route("POST", "/admin/mail", Operator),
     route("POST", "/admin/mail/remove", Operator),
+    route("POST", "/admin/mail/servers", Operator),
     route("POST", "/admin/mail/{mail}/drop", Operator),
     route("POST", "/admin/mail/{mail}/retry", Operator),
     route("GET", "/admin/model", Operator),
@@ -118,7 +134,10 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/admin/traffic", Operator),
     route("GET", "/admin/traffic/file", Operator),
     route("GET", "/admin/workspaces", Operator),
+    route("GET", "/admin/workspaces/{id}/quota", Operator),
+    route("POST", "/admin/workspaces/{id}/quota", Operator),
     route("POST", "/admin/workspaces/{id}/restrict", Operator),
+    route("GET", "/api/v1/audit", Token),
     route("POST", "/api/v1/change-sets", Token),
     route("GET", "/api/v1/change-sets/{change_set}", Token),
     route("POST", "/api/v1/change-sets/{change_set}/cancel", Token),
@@ -201,6 +220,9 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/sign-out", Account),
     route("GET", "/w/{workspace}/", Role(Reader)),
     route("GET", "/w/{workspace}/audit", Role(Admin)),
+    route("GET", "/w/{workspace}/audit/evidence", Role(Admin)),
+    route("GET", "/w/{workspace}/audit/file", Role(Admin)),
+    route("POST", "/w/{workspace}/audit/verify", Role(Admin)),
     route("GET", "/w/{workspace}/chat", Role(Member)),
     route("POST", "/w/{workspace}/chat", Role(Member)),
     route("GET", "/w/{workspace}/chat/{conversation}", Role(Member)),
@@ -249,6 +271,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/w/{workspace}/o/{org}/deployments/{change_set}/release", Role(Member)),
     route("POST", "/w/{workspace}/o/{org}/deployments/{change_set}/roll-back", Role(Member)),
     route("POST", "/w/{workspace}/o/{org}/deployments/{change_set}/validate", Role(Member)),
+    route("GET", "/w/{workspace}/o/{org}/disconnect", Role(Admin)),
     route("POST", "/w/{workspace}/o/{org}/disconnect", Role(Admin)),
     route("GET", "/w/{workspace}/o/{org}/findings", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}/findings/{finding}", Role(Reader)),
@@ -262,15 +285,23 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/w/{workspace}/orgs/connect", Role(Admin)),
     route("POST", "/w/{workspace}/orgs/connect/auth-url", Role(Admin)),
     route("GET", "/w/{workspace}/privacy", Role(Admin)),
+    route("GET", "/w/{workspace}/privacy/delete", Role(Owner)),
+    route("POST", "/w/{workspace}/privacy/delete", Role(Owner)),
+    route("POST", "/w/{workspace}/privacy/delete/stop", Role(Owner)),
     route("GET", "/w/{workspace}/privacy/export", Role(Owner)),
     route("POST", "/w/{workspace}/privacy/export", Role(Owner)),
     route("GET", "/w/{workspace}/privacy/export/{export}/bundle", Role(Owner)),
     route("POST", "/w/{workspace}/privacy/export/{export}/delete", Role(Owner)),
     route("POST", "/w/{workspace}/privacy/restrict", Role(Owner)),
+    route("GET", "/w/{workspace}/privacy/retention", Role(Admin)),
+    route("POST", "/w/{workspace}/privacy/retention", Role(Owner)),
     route("GET", "/w/{workspace}/privacy/traffic", Role(Reader)),
     route("GET", "/w/{workspace}/privacy/traffic/file", Role(Reader)),
     route("GET", "/w/{workspace}/settings", Role(Admin)),
     route("POST", "/w/{workspace}/settings", Role(Admin)),
+    route("GET", "/w/{workspace}/settings/mail", Role(Admin)),
+    route("POST", "/w/{workspace}/settings/mail", Role(Admin)),
+    route("POST", "/w/{workspace}/settings/mail/remove", Role(Admin)),
     route("GET", "/w/{workspace}/tokens", Role(Reader)),
     route("POST", "/w/{workspace}/tokens", Role(Reader)),
     route("POST", "/w/{workspace}/tokens/{token}/revoke", Role(Reader)),
@@ -305,9 +336,11 @@ pub fn mount(config: &mut web::ServiceConfig) {
     notifications::routes(config);
     audit::routes(config);
     privacy::routes(config);
+    retention::routes(config);
     usage::routes(config);
     bundle::routes(config);
     admin::routes(config);
+    backup::routes(config);
 }
 
 /// Every kind of background job.
@@ -316,11 +349,22 @@ pub fn jobs(control: &Control, orgs: &Orgs, knowledge: &Knowledge, chat: &Chat) 
     kinds.extend(knowledge.jobs());
     kinds.extend(chat.jobs());
     kinds.extend(deployments::jobs(orgs));
+    kinds.extend(audit::jobs(control));
     kinds.extend(notifications::jobs(control));
     kinds.extend(bundle::jobs(control));
     kinds.push(Kind::new(orgs::SYNCED, insights::analyse));
-    kinds.push(Kind::new(orgs::FORGOTTEN, forgotten));
+    kinds.push(Kind::new(orgs::FORGOTTEN, forgotten).also_while_deleting());
     kinds
+}
+
+/// Queues the building of the search indexes of every workspace: a backup leaves them out.
+pub async fn build_indexes(control: &Control, door: &Door) -> Result<(), Refused> {
+    for (id, _) in control.all_workspaces()? {
+        let ws = door.for_runner(id)?;
+        knowledge::rebuild(&ws).await?;
+        orgs::search::rebuild(&ws).await?;
+    }
+    Ok(())
 }
 
 /// Every slice removes what it keeps of an org that was disconnected.
@@ -330,7 +374,9 @@ async fn forgotten(job: JobContext) -> Result<(), JobError> {
     let (ws, _) = job.split();
     let ws = Arc::new(ws);
     insights::forget(&ws, id).await?;
-    deployments::forget(&ws, id).await
+    deployments::forget(&ws, id).await?;
+    // From here on nothing of it is left but bytes in unused pages.
+    Ok(ws.change(Action::OrgForgotten, id, |_| Ok::<_, StoreError>(())).await?)
 }
 
 /// The sidebar of a workspace; `current` is the path of the open entry below `/w/{slug}/`.

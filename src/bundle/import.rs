@@ -88,8 +88,9 @@ impl Import<'_> {
         let checked = self.check(open)?;
         let people: Vec<Arrival> = checked.people.iter().cloned().map(arrival).collect();
         let ids = self.control.accounts_of(&people)?;
-        let kept = self.control.has_no_workspaces()?;
         let described = &checked.workspace;
+        // Also what was erased here is not made again under its old id.
+        let kept = self.control.has_no_workspaces()? && self.control.erasure(described.id)?.is_none();
         let id =
             if kept { described.id } else { WorkspaceId::new(self.control.clock(), self.control.random()) };
         let row = WorkspaceRow {

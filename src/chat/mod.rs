@@ -2,6 +2,7 @@
 //! it says it from in `citations`, and what leaves for the model in `prompt` through `mask`, metered by `spending`; `hub` tells running turns to pages, `records` is what is kept, `pages` shows it.
 
 mod citations;
+mod expire;
 mod fallback;
 pub mod hub;
 mod mask;
@@ -13,9 +14,11 @@ mod tools;
 mod turn;
 mod verbs;
 
+pub use expire::{expire, quiet, said_bytes};
 pub use pages::{recent, routes};
 pub use verbs::{Asked, TURN, erase, of, pin, rename, topic};
 
+use crate::identity::Role;
 use crate::jobs::Kind;
 use crate::meter::Meter;
 use crate::models::Models;
@@ -33,6 +36,6 @@ impl Chat {
     /// The background work of this slice.
     pub fn jobs(&self) -> Vec<Kind> {
         let this = self.clone();
-        vec![Kind::new(TURN, move |job| turn::run(this.clone(), job)).interactive()]
+        vec![Kind::new(TURN, move |job| turn::run(this.clone(), job)).interactive().asked_by(Role::Member)]
     }
 }

@@ -29,7 +29,7 @@ use crate::wire::model::{
     AnswerStream, Ask, AssistantMessage, Event as Heard, Message as Wire, ModelError, Outcome, ResultBlock,
     Stop, ToolCall, ToolResult,
 };
-use crate::workspace::Worker;
+use crate::workspace::{Refused, Worker};
 
 /// Answers of the model in one turn.
 const STEPS: usize = 12;
@@ -41,6 +41,7 @@ const LONGEST_TOOL: Duration = Duration::from_secs(20);
 const LONGEST_VALIDATION: Duration = Duration::from_mins(8);
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 const MAX_TOKENS: u32 = 8_192;
+const STOPPED: &str = "The turn was stopped.";
 const NO_BUDGET: &str = "The tool budget of this turn is used up. Answer with what you have.";
 
 #[derive(Deserialize)]
@@ -55,9 +56,8 @@ enum End {
     Stopped,
 }
 
-fn restricted() -> End {
-    let detail = "Processing in this workspace is restricted: nothing is sent.".into();
-    End::Failed { detail, request_id: None }
+fn hindered(why: &Refused) -> End {
+    End::Failed { detail: format!("{why}: nothing is sent."), request_id: None }
 }
 
 pub async fn run(chat: Chat, job: JobContext) -> Result<(), JobError> {
@@ -75,8 +75,8 @@ pub async fn run(chat: Chat, job: JobContext) -> Result<(), JobError> {
         // An earlier process began it; what came then is kept and counted, and asking again is a person's choice.
         answer.spending.count_left(&answer.ws, &mut answer.row).await?;
         End::Stopped
-    } else if ws.is_restricted() {
-        restricted()
+    } else if let Some(why) = ws.hindered() {
+        hindered(&why)
     } else {
         match answer.write(&chat, &steps).await {
             Ok(end) => end,
@@ -85,6 +85,8 @@ pub async fn run(chat: Chat, job: JobContext) -> Result<(), JobError> {
                 let detail = format!("{why}. Your message is saved. Answer again.");
                 End::Failed { detail, request_id: None }
             }
+            // Whoever asked is no member any more.
+            Err(JobError::Cancelled) if !steps.is_put_off() => End::Stopped,
             Err(error) => {
                 chat.hub.close(id);
                 return Err(error);
@@ -105,6 +107,8 @@ struct Answer {
     citing: Citing,
     began: Instant,
     saved: Instant,
+    /// Something came since.
+    unsaved: bool,
     /// What the model will read again.
     replays: Vec<Replay>,
     calls: BTreeMap<String, usize>,
@@ -124,6 +128,7 @@ impl Answer {
             citing: Citing::default(),
             began: Instant::now(),
             saved: Instant::now(),
+            unsaved: false,
             replays: Vec::new(),
             calls: BTreeMap::new(),
             known: Known::default(),
@@ -136,6 +141,7 @@ impl Answer {
     }
 
     async fn write(&mut self, chat: &Chat, steps: &Steps) -> Result<End, JobError> {
+        steps.check()?;
         let read = self.ws.read()?;
         let Some(conversation) = read.get(&CONVERSATIONS, &self.turn.conversation)? else {
             return Ok(End::Stopped);
@@ -177,9 +183,13 @@ impl Answer {
     ) -> Result<End, JobError> {
         let user = self.ws.actor().account().map(|id| crate::seal::hex(&self.ws.lookup(id.bytes())[..16]));
         for step in 1..=STEPS {
-            if self.ws.is_restricted() {
-                return Ok(restricted());
+            if let Some(why) = self.ws.hindered() {
+                return Ok(hindered(&why));
             }
+            if self.running.stop.is_cancelled() {
+                return Ok(End::Stopped);
+            }
+            steps.check()?;
             let last = step == STEPS
                 || self.calls.values().sum::<usize>() >= CALLS
                 || self.began.elapsed() > LONGEST;
@@ -226,7 +236,7 @@ impl Answer {
                     return Ok(End::Stopped);
                 }
                 steps.check()?;
-                results.push(Box::pin(self.look(call, scope)).await);
+                results.push(Box::pin(self.look(call, scope, steps)).await);
             }
             self.replays.push(Replay::of_results(&results));
             messages.push(Wire::Results(results));
@@ -251,6 +261,11 @@ impl Answer {
                     return Err(JobError::Cancelled);
                 }
                 heard = stream.next() => heard,
+                // Also while the model says nothing: what came is kept within two seconds.
+                () = tokio::time::sleep_until(self.saved + SAVE_EVERY), if self.unsaved => {
+                    self.save().await?;
+                    continue;
+                }
             };
             match heard {
                 None => break,
@@ -282,6 +297,7 @@ impl Answer {
         for piece in pieces {
             match piece {
                 Piece::Citation(citation) => {
+                    self.unsaved = true;
                     self.tell(Event::Citation(Box::new(citation.clone())));
                     self.row.citations.push(citation);
                 }
@@ -291,12 +307,13 @@ impl Answer {
     }
 
     fn add(&mut self, text: String) {
+        self.unsaved = true;
         self.row.text.push_str(&text);
         self.tell(Event::Text(text));
     }
 
     /// Carries out one call.
-    async fn look(&mut self, call: ToolCall, scope: &Scope) -> ToolResult {
+    async fn look(&mut self, call: ToolCall, scope: &Scope, steps: &Steps) -> ToolResult {
         let Ok(input) = call.input else {
             return ToolResult::error(&call.id, "The input is no JSON object. Send it again.".into());
         };
@@ -310,8 +327,15 @@ impl Answer {
         self.tell(tool(&call.name, "running", &summary));
         let brought = match call.name.as_str() {
             change::PROPOSE => self.propose(scope, input).await,
-            change::VALIDATE => self.validate(scope, input).await,
-            _ => read(scope.clone(), call.name.clone(), input).await,
+            change::VALIDATE => self.validate(scope, input, steps).await,
+            _ => {
+                let stop = self.running.stop.clone();
+                tokio::select! {
+                    () = stop.cancelled() => Err(tools::Failed(STOPPED.into())),
+                    () = steps.cancel.cancelled() => Err(tools::Failed(STOPPED.into())),
+                    brought = read(scope.clone(), call.name.clone(), input) => brought,
+                }
+            }
         };
         let failed = brought.is_err();
         let (found, result) = match brought {
@@ -346,11 +370,17 @@ impl Answer {
         Ok(brought)
     }
 
-    async fn validate(&mut self, scope: &Scope, input: Map<String, Value>) -> Result<Brought, tools::Failed> {
+    async fn validate(
+        &mut self,
+        scope: &Scope,
+        input: Map<String, Value>,
+        steps: &Steps,
+    ) -> Result<Brought, tools::Failed> {
         let stop = self.running.stop.clone();
         let validated = change::validate(scope, self.turn.conversation, input);
         let validated = tokio::select! {
-            () = stop.cancelled() => return Err(tools::Failed("A person stopped the turn.".into())),
+            () = stop.cancelled() => return Err(tools::Failed(STOPPED.into())),
+            () = steps.cancel.cancelled() => return Err(tools::Failed(STOPPED.into())),
             validated = tokio::time::timeout(LONGEST_VALIDATION, validated) => validated,
         };
         match validated {
@@ -381,7 +411,7 @@ impl Answer {
 
     /// Saves what came so far.
     async fn save(&mut self) -> Result<(), JobError> {
-        self.saved = Instant::now();
+        (self.saved, self.unsaved) = (Instant::now(), false);
         self.row.took_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (key, row) = ((self.turn.conversation, self.turn.answer), self.row.clone());
         let kept = self.ws.note::<_, StoreError>(move |tx| {
@@ -416,7 +446,7 @@ impl Answer {
         let (conversation, id, row) = (self.turn.conversation, self.id, self.row.clone());
         let turn = Turn { running: false, ..self.turn.clone() };
         let replays = std::mem::take(&mut self.replays);
-        let (rest, now) = (self.spending.rest(), self.ws.clock().now());
+        let (rest, now) = (self.spending.rest(&self.ws), self.ws.clock().now());
         let kept = self.ws.change::<_, StoreError>(Action::QuestionAnswered, conversation, move |tx| {
             if rest.sums != meter::Sums::default() {
                 meter::record(tx, now, &rest)?;

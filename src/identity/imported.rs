@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::accounts::{ACCOUNTS, ADDRESSES, Email, NewAccount};
 use super::control::{Control, ControlTx};
-use super::memberships::{MEMBERS, MEMBERSHIPS, SLUGS, WORKSPACES, free_slug_like};
+use super::memberships::{MEMBERS, MEMBERSHIPS, SLUGS, WORKSPACES};
 use super::{IdentityError, Membership, Role, WorkspaceRow};
 use crate::ids::{AccountId, WorkspaceId};
 use crate::store::{Read, StoreError};
@@ -47,7 +47,7 @@ impl Control {
 
     /// The slug that a workspace with this one would get now.
     pub fn slug_like(&self, slug: &str) -> Result<String, IdentityError> {
-        free_slug_like(&self.read()?, None, slug)
+        self.free_slug_like(&self.read()?, None, slug)
     }
 
     /// Lists the workspace with its people. People without an account get one without credentials, under the ids that

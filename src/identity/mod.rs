@@ -7,29 +7,36 @@ pub mod administration;
 pub mod ceremonies;
 pub mod control;
 pub mod deletion;
+pub mod erasures;
 pub mod imported;
 pub mod invitations;
+pub mod kept_audit;
 pub mod memberships;
 pub mod passkeys;
 pub mod password;
 pub mod policies;
 pub mod reset;
+pub mod restriction;
 pub mod second_factor;
 pub mod sessions;
 pub mod settings;
 pub mod sign_in;
 pub mod sso;
 pub mod throttle;
+mod tidy;
 pub mod tokens;
+pub mod workspace_deletion;
 
 pub use accounts::{Account, AccountState, Email, Language, Theme};
 pub use control::{Control, ControlTx};
 pub use memberships::{Membership, Role, WorkspaceRow, WorkspaceState};
+pub use restriction::{Restricted, Restriction};
 pub use second_factor::{Accepted, SecondFactors};
 pub use sessions::{Session, SessionToken, SignedIn, Via};
 pub use settings::{Creators, Quota, Required, Settings};
 pub use sign_in::{CodeAnswer, Proved, SignInStep};
 pub use tokens::{ApiToken, Scope};
+pub use workspace_deletion::Closing;
 
 use crate::store::StoreError;
 
@@ -40,6 +47,8 @@ pub enum IdentityError {
     AddressTaken,
     #[error("this instance is set up already")]
     AlreadySetUp,
+    #[error("the time in which this workspace could be kept is over; it is erased")]
+    Erased,
     #[error("{0}")]
     Invalid(String),
     #[error(
@@ -68,6 +77,8 @@ pub enum IdentityError {
     OtherAddress,
     #[error("the session has ended; sign in again")]
     NotSignedIn,
+    #[error("an operator restricted this; ask the operator of this server to lift it. Nothing was changed")]
+    RestrictedByOperator,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("too many tries; try again in {0} seconds")]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::IdentityError;
@@ -39,6 +39,10 @@ struct ByHash {
 }
 
 const PREFIX: &str = "vyn_";
+/// An ended token stays in its owner's list for so long.
+const ENDED_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// Its owner is told this long before it ends.
+const TOLD_BEFORE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// What a token may do, besides what its account's role allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,12 +84,23 @@ pub struct ApiToken {
     /// Last request with it, to within five minutes.
     #[serde(default)]
     pub used: Option<Timestamp>,
+    /// Its owner was told that it ends soon.
+    #[serde(default)]
+    pub told: bool,
 }
 
 impl ApiToken {
     /// When it stopped working, if it has.
     pub fn ended(&self, now: Timestamp) -> Option<Timestamp> {
         self.revoked.or(self.expires.filter(|at| *at <= now))
+    }
+
+    /// It ends within a week, its owner was not told, and it was made for much longer than that.
+    fn ends_soon(&self, now: Timestamp) -> bool {
+        let soon = self.expires.is_some_and(|at| {
+            at.duration_since(now) <= TOLD_BEFORE && at.duration_since(self.created) > TOLD_BEFORE * 2
+        });
+        soon && !self.told && self.ended(now).is_none()
     }
 }
 
@@ -113,6 +128,7 @@ impl Control {
             expires,
             revoked: None,
             used: None,
+            told: false,
         };
         let (hash, key) = (self.lookups().lookup(text.as_bytes()), (account, workspace, id));
         let note = Note::new(by, Action::TokenCreated, id).in_workspace(workspace);
@@ -167,6 +183,32 @@ impl Control {
         })
     }
 
+    /// Whether the owner of some token is to be told that it ends within a week.
+    pub fn has_ending_tokens(&self) -> Result<bool, StoreError> {
+        let (now, mut found) = (self.clock().now(), false);
+        self.read()?.scan(&TOKENS).each(|_, token| {
+            found = token.ends_soon(now);
+            !found
+        })?;
+        Ok(found)
+    }
+
+    /// Those tokens, marked as told inside a change.
+    pub fn take_ending(
+        &self,
+        tx: &mut ControlTx,
+    ) -> Result<Vec<(AccountId, WorkspaceId, ApiToken)>, StoreError> {
+        let (now, mut ending) = (self.clock().now(), Vec::new());
+        tx.scan(&TOKENS).each(|key, token| {
+            ending.extend(token.ends_soon(now).then_some((key, token)));
+            true
+        })?;
+        for (key, token) in &ending {
+            tx.put(&TOKENS, key, &ApiToken { told: true, ..token.clone() })?;
+        }
+        Ok(ending.into_iter().map(|((account, workspace, _), token)| (account, workspace, token)).collect())
+    }
+
     /// Ends every token of a membership, inside the change that ends or lowers it.
     pub(super) fn revoke_tokens(
         &self,
@@ -183,6 +225,27 @@ impl Control {
         Ok(())
     }
 
+    /// Forgets tokens that ended long ago, at most `most`; answers how many.
+    pub(super) fn forget_ended_tokens(&self, tx: &mut ControlTx, most: usize) -> Result<usize, StoreError> {
+        let now = self.clock().now();
+        let is_old =
+            |token: &ApiToken| token.ended(now).is_some_and(|at| now.duration_since(at) > ENDED_KEPT);
+        let mut old = Vec::new();
+        tx.scan(&HASHES).each(|hash, key| {
+            old.push((hash, key));
+            true
+        })?;
+        let mut removed = 0;
+        for (hash, key) in old {
+            if removed < most && tx.get(&TOKENS, &key)?.is_none_or(|token| is_old(&token)) {
+                tx.remove(&HASHES, &hash)?;
+                tx.remove(&TOKENS, &key)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
     /// Forgets every token of an account that goes.
     pub(super) fn forget_tokens(tx: &mut ControlTx, account: AccountId) -> Result<(), StoreError> {
         let mut hashes = Vec::new();
@@ -194,6 +257,23 @@ impl Control {
             tx.remove(&HASHES, &hash)?;
         }
         tx.remove_under(&TOKENS, &account).map(|_| ())
+    }
+
+    /// Forgets every token of a workspace that goes.
+    pub(super) fn forget_tokens_of_workspace(
+        tx: &mut ControlTx,
+        workspace: WorkspaceId,
+    ) -> Result<(), StoreError> {
+        let mut gone = Vec::new();
+        tx.scan(&HASHES).each(|hash, key| {
+            gone.extend((key.1 == workspace).then_some((hash, key)));
+            true
+        })?;
+        for (hash, key) in gone {
+            tx.remove(&HASHES, &hash)?;
+            tx.remove(&TOKENS, &key)?;
+        }
+        Ok(())
     }
 
     /// Moves the tokens of data that was made before [`TOKENS`] was kept.

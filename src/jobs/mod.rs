@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use runner::Runner;
 
+use crate::identity::Role;
 use crate::ids::{AccountId, JobId, RequestId, WorkspaceId};
-use crate::store::{StoreError, Table, Tx};
+use crate::store::{Read as _, StoreError, Table, Tx};
 use crate::workspace::{Change, Worker, Workspace};
 
 pub const JOBS: Table<JobId, JobRow> = Table::new("jobs", 1);
@@ -48,6 +49,29 @@ pub enum JobState {
     Done,
     Failed,
     Queued,
+}
+
+/// Ended jobs are kept this long for pages that show them.
+const KEEP_MS: u64 = 30 * 24 * 3600 * 1000;
+
+/// Removes jobs that ended long ago, at most `most`; answers how many.
+pub fn prune(tx: &mut Tx, now_ms: u64, most: usize) -> Result<usize, StoreError> {
+    let mut ended = Vec::new();
+    tx.scan(&JOBS).before(&oldest_kept(now_ms)).each(|id, row| {
+        ended.extend(row.finished.is_some().then_some(id));
+        ended.len() < most
+    })?;
+    for id in &ended {
+        tx.remove(&JOBS, id)?;
+    }
+    Ok(ended.len())
+}
+
+/// The smallest id of jobs that are young enough to keep.
+fn oldest_kept(now_ms: u64) -> JobId {
+    let mut bytes = [0; 16];
+    bytes[..6].copy_from_slice(&now_ms.saturating_sub(KEEP_MS).to_be_bytes()[2..]);
+    JobId::from_bytes(bytes)
 }
 
 /// Queues a job inside a change; it runs once that has committed.
@@ -146,6 +170,8 @@ pub struct Progress {
     pub done: u64,
     /// 0 while unknown.
     pub total: u64,
+    /// Calls that it made to an outside service.
+    pub calls: u64,
 }
 
 /// What a running job has.
@@ -162,6 +188,8 @@ pub struct Steps {
     pub attempt: u32,
     pub asked_by: Option<AccountId>,
     pub cancel: CancellationToken,
+    /// The process ends.
+    ending: CancellationToken,
     board: Board,
 }
 
@@ -182,13 +210,25 @@ impl std::ops::Deref for JobContext {
 impl Steps {
     /// Says how far the job is, to pages that show `topic`.
     pub fn progress(&self, ws: &Workspace, topic: &str, phase: &str, done: u64, total: u64) {
-        self.board.set(self.id, Progress { phase: phase.to_owned(), done, total });
+        self.board.set(self.id, |now| {
+            (now.phase, now.done, now.total) = (phase.to_owned(), done, total);
+        });
         ws.live().publish(topic.to_owned());
+    }
+
+    /// Says how many calls the job made to an outside service so far; pages hear of it with the next progress.
+    pub fn called(&self, calls: u64) {
+        self.board.set(self.id, |now| now.calls = calls);
     }
 
     /// Whether nothing comes after this run when it fails.
     pub fn is_last_try(&self) -> bool {
         self.attempt >= runner::TRIES
+    }
+
+    /// Whether it was told to stop because the process ends: the next one begins it again.
+    pub fn is_put_off(&self) -> bool {
+        self.ending.is_cancelled()
     }
 
     /// Ends the job here if it was told to stop.
@@ -219,6 +259,8 @@ struct Taken {
     running: bool,
     progress: Progress,
     cancel: CancellationToken,
+    /// Goes on while its workspace is to be deleted.
+    goes_on: bool,
 }
 
 /// A taken job as the operator sees it: no contents.
@@ -273,9 +315,24 @@ impl Board {
         })
     }
 
-    fn begin(&self, id: JobId, kind: &str, workspace: WorkspaceId, cancel: CancellationToken) {
+    /// Tells what runs in a workspace that is to be deleted to stop, but for what may go on then.
+    pub fn close(&self, workspace: WorkspaceId) {
+        for taken in self.lock().taken.values().filter(|t| t.workspace == workspace && !t.goes_on) {
+            taken.cancel.cancel();
+        }
+    }
+
+    /// Tells everything that runs in a workspace to stop.
+    pub fn cancel_all(&self, workspace: WorkspaceId) {
+        for taken in self.lock().taken.values().filter(|t| t.workspace == workspace) {
+            taken.cancel.cancel();
+        }
+    }
+
+    fn begin(&self, id: JobId, kind: &str, workspace: WorkspaceId, cancel: CancellationToken, goes_on: bool) {
         let (kind, progress) = (kind.to_owned(), Progress::default());
-        self.lock().taken.insert(id, Taken { kind, workspace, running: false, progress, cancel });
+        let taken = Taken { kind, workspace, running: false, progress, cancel, goes_on };
+        self.lock().taken.insert(id, taken);
     }
 
     fn runs(&self, id: JobId) {
@@ -284,9 +341,9 @@ impl Board {
         }
     }
 
-    fn set(&self, id: JobId, progress: Progress) {
+    fn set(&self, id: JobId, change: impl FnOnce(&mut Progress)) {
         if let Some(taken) = self.lock().taken.get_mut(&id) {
-            taken.progress = progress;
+            change(&mut taken.progress);
         }
     }
 
@@ -316,6 +373,10 @@ pub struct Kind {
     pub name: &'static str,
     /// A person waits for it: it does not queue behind background work.
     pub interactive: bool,
+    /// Runs also while its workspace is to be deleted; other jobs wait until it is kept.
+    pub also_while_deleting: bool,
+    /// It goes on only while whoever asked for it is a member with at least this role.
+    pub asker: Option<Role>,
     run: Arc<dyn Fn(JobContext) -> Running + Send + Sync>,
 }
 
@@ -325,11 +386,29 @@ impl Kind {
         F: Fn(JobContext) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), JobError>> + Send + 'static,
     {
-        Self { name, interactive: false, run: Arc::new(move |context| Box::pin(run(context))) }
+        Self {
+            name,
+            interactive: false,
+            also_while_deleting: false,
+            asker: None,
+            run: Arc::new(move |context| Box::pin(run(context))),
+        }
+    }
+
+    /// For work that only reads or removes.
+    pub fn also_while_deleting(mut self) -> Self {
+        self.also_while_deleting = true;
+        self
     }
 
     pub fn interactive(mut self) -> Self {
         self.interactive = true;
+        self
+    }
+
+    /// It is told to stop, within a second, once whoever asked for it is no longer a member with at least this role.
+    pub fn asked_by(mut self, least: Role) -> Self {
+        self.asker = Some(least);
         self
     }
 }

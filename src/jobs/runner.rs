@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -9,7 +10,8 @@ use tokio_util::task::TaskTracker;
 
 use super::{Board, Failure, JOBS, JOBS_DUE, JobContext, JobError, JobRow, JobState, Kind, Steps};
 use crate::clock::{Clock, Random};
-use crate::ids::{JobId, WorkspaceId};
+use crate::identity::Role;
+use crate::ids::{AccountId, JobId, WorkspaceId};
 use crate::store::audit::Action;
 use crate::store::{Read, StoreError};
 use crate::workspace::{Door, Pool};
@@ -23,10 +25,10 @@ const AT_ONCE: usize = 256;
 /// Topic of pages that show whether a job has ended.
 pub const ENDED: &str = "jobs";
 
+/// How often it is looked up whether whoever asked for a running job still may.
+const ASKED_AGAIN: Duration = Duration::from_millis(500);
 /// A job that was begun this often without ending has failed.
 pub(super) const TRIES: u32 = 5;
-/// Ended jobs are kept this long for pages that show them.
-const KEEP_MS: u64 = 30 * 24 * 3600 * 1000;
 
 /// The instance's job runner. Cheap to clone.
 #[derive(Clone)]
@@ -125,6 +127,7 @@ impl Inner {
 
     async fn take(self: &Arc<Self>, id: WorkspaceId) -> Result<(), StoreError> {
         let Ok(ws) = self.door.for_runner(id) else { return Ok(()) };
+        let closing = self.door.is_closing(id)?;
         let now = self.clock.now_ms();
         let read = ws.read()?;
         let mut next = None;
@@ -136,7 +139,9 @@ impl Inner {
             if self.board.of(job).is_some() {
                 continue;
             }
-            if let Some(row) = read.get(&JOBS, &job)? {
+            if let Some(row) = read.get(&JOBS, &job)?
+                && (!closing || self.goes_on(&row))
+            {
                 self.begin(id, job, row);
             }
         }
@@ -156,7 +161,7 @@ impl Inner {
         self.tasks.spawn(async move {
             tokio::select! {
                 () = this.stop.cancelled() => {}
-                () = tokio::time::sleep(std::time::Duration::from_millis(millis)) => {
+                () = tokio::time::sleep(Duration::from_millis(millis)) => {
                     let mut later = this.later.lock().unwrap_or_else(PoisonError::into_inner);
                     if later.get(&id) == Some(&due) {
                         later.remove(&id);
@@ -168,12 +173,16 @@ impl Inner {
         });
     }
 
+    fn goes_on(&self, row: &JobRow) -> bool {
+        self.kinds.get(row.kind.as_str()).is_some_and(|kind| kind.also_while_deleting)
+    }
+
     fn begin(self: &Arc<Self>, id: WorkspaceId, job: JobId, row: JobRow) {
         if self.stop.is_cancelled() {
             return;
         }
         let cancel = self.stop.child_token();
-        self.board.begin(job, &row.kind, id, cancel.clone());
+        self.board.begin(job, &row.kind, id, cancel.clone(), self.goes_on(&row));
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             let kind = this.kinds.get(row.kind.as_str()).cloned();
@@ -233,26 +242,60 @@ impl Inner {
                 Err(JobError::Fail("stopped after several tries that did not end".into()))
             }
             Some(kind) => {
+                let asker = kind.asker.zip(row.asked_by);
+                if asker.is_some_and(|(least, account)| !self.still_asks(id, account, least)) {
+                    cancel.cancel();
+                }
                 let steps = Steps {
                     id: job,
                     attempt,
                     asked_by: row.asked_by,
                     cancel: cancel.clone(),
+                    ending: self.stop.clone(),
                     board: self.board.clone(),
                 };
                 let context = JobContext { ws, args: row.args.clone(), steps };
                 // A task of its own, so that a panic ends this job and nothing else.
-                match tokio::spawn((kind.run)(context)).await {
-                    Ok(result) => result,
-                    Err(_) => Err(JobError::Retry("an internal error stopped it".into())),
-                }
+                let mut running = tokio::spawn((kind.run)(context));
+                let ended = tokio::select! {
+                    ended = &mut running => ended,
+                    () = self.while_asked(id, asker) => {
+                        cancel.cancel();
+                        running.await
+                    }
+                };
+                ended.unwrap_or_else(|_| Err(JobError::Retry("an internal error stopped it".into())))
             }
         };
         if result.is_err() && self.stop.is_cancelled() {
             // Shutting down: the row stays due, the next start begins it again.
             return Ok(());
         }
+        if matches!(result, Err(JobError::Cancelled)) && self.door.is_closing(id)? {
+            // Its workspace is to be deleted: it waits, and begins again when the workspace is kept.
+            return Ok(());
+        }
         self.end(id, job, JobRow { attempts: attempt, ..row }, result).await
+    }
+
+    /// Waits until whoever asked may no longer; for ever where nobody in particular did.
+    async fn while_asked(&self, id: WorkspaceId, asker: Option<(Role, AccountId)>) {
+        let Some((least, account)) = asker else { return std::future::pending().await };
+        let mut again = tokio::time::interval(ASKED_AGAIN);
+        again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            again.tick().await;
+            if !self.still_asks(id, account, least) {
+                return;
+            }
+        }
+    }
+
+    fn still_asks(&self, id: WorkspaceId, account: AccountId, least: Role) -> bool {
+        self.door.still_asks(account, id, least).unwrap_or_else(|error| {
+            tracing::warn!(%error, "a job is ended because the membership of who asked can't be read");
+            false
+        })
     }
 
     async fn end(
@@ -285,26 +328,15 @@ impl Inner {
                 (JobState::Failed, Some(why))
             }
         };
-        let ended = JobRow { state, error, finished: Some(now), ..row };
+        // What it was given may name or quote something that is deleted before the row goes.
+        let args = serde_json::Value::Null;
+        let ended = JobRow { state, error, finished: Some(now), args, ..row };
         let name = format!("{job} {}", ended.kind);
         ws.change(Action::JobFinished, name, move |tx| {
             tx.remove(&JOBS_DUE, &due)?;
             tx.put(&JOBS, &job, &ended)?;
-            let old = JobId::from_bytes(oldest_kept(now_ms));
-            for (id, row) in tx.scan(&JOBS).before(&old).limit(16).rows()? {
-                if row.finished.is_some() {
-                    tx.remove(&JOBS, &id)?;
-                }
-            }
-            Ok(())
+            super::prune(tx, now_ms, 16).map(|_| ())
         })
         .await
     }
-}
-
-/// The smallest id of jobs that are young enough to keep.
-fn oldest_kept(now_ms: u64) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    bytes[..6].copy_from_slice(&now_ms.saturating_sub(KEEP_MS).to_be_bytes()[2..]);
-    bytes
 }

@@ -20,6 +20,12 @@ pub enum Letter {
         ends: Timestamp,
         link: String,
     },
+    /// To operators: the backup begun at `at` failed, in the words `said`.
+    BackupFailed {
+        at: Timestamp,
+        said: String,
+        link: String,
+    },
     /// `percent` of the budget of a month is spent.
     BudgetUsed {
         workspace: String,
@@ -149,6 +155,13 @@ pub enum Letter {
         changed_by: String,
         link: String,
     },
+    /// The privacy policy of the instance; everybody gets it.
+    PrivacyPolicyChanged {
+        /// What is different, in a sentence.
+        what: String,
+        at: Timestamp,
+        link: String,
+    },
     RemovedFromWorkspace {
         workspace: String,
         removed_by: String,
@@ -220,6 +233,7 @@ impl Letter {
         match self {
             Self::AccountDeleted { .. } => "account-deleted",
             Self::AccountDeletionStarted { .. } => "account-deletion-started",
+            Self::BackupFailed { .. } => "backup-failed",
             Self::BudgetUsed { .. } => "budget-used",
             Self::CriticalFinding { .. } => "critical-finding",
             Self::DeletionDone { .. } => "deletion-done",
@@ -240,6 +254,7 @@ impl Letter {
             Self::PasswordReset { .. } => "password-reset",
             Self::PasswordResetByOperator { .. } => "password-reset-by-operator",
             Self::PolicyChanged { .. } => "policy-changed",
+            Self::PrivacyPolicyChanged { .. } => "privacy-policy-changed",
             Self::RemovedFromWorkspace { .. } => "removed-from-workspace",
             Self::RoleChanged { .. } => "role-changed",
             Self::SecondFactorChanged { .. } => "second-factor-changed",
@@ -292,7 +307,8 @@ impl Letter {
     pub const fn can_be_turned_off(&self) -> bool {
         matches!(
             self,
-            Self::BudgetUsed { .. }
+            Self::BackupFailed { .. }
+                | Self::BudgetUsed { .. }
                 | Self::CriticalFinding { .. }
                 | Self::DeployApprovalWanted { .. }
                 | Self::DeployResult { .. }

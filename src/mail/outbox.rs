@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::MAIL_SERVER;
+use super::can_leave;
 use super::letter::Letter;
 use crate::identity::control::{ControlTx, Note};
 use crate::identity::memberships::MEMBERSHIPS;
@@ -24,8 +24,8 @@ const LONGEST_QUEUE: usize = 10_000;
 /// Ended mails are kept this long for the operator.
 const KEEP_MS: u64 = 30 * DAY_MS;
 const DAY_MS: u64 = 24 * 3600 * 1000;
-/// Kind of the mail that says that an account is gone.
-const LAST_MAIL: &str = "account-deleted";
+/// Kinds of the mails that say that an account or a workspace is gone: they are forgotten once they have ended.
+const LAST_MAILS: [&str; 2] = ["account-deleted", "deletion-done"];
 /// Rows that the operator's page shows of each kind.
 const SHOWN: usize = 50;
 
@@ -40,6 +40,9 @@ pub struct MailRow {
     /// Sent only while this account is in this workspace.
     #[serde(default)]
     pub member: Option<(WorkspaceId, AccountId)>,
+    /// It leaves through the server of this workspace, where there is one.
+    #[serde(default)]
+    pub workspace: Option<WorkspaceId>,
     pub created: Timestamp,
     pub due_ms: u64,
     /// How often it was begun.
@@ -65,18 +68,20 @@ pub enum MailState {
 /// Puts a mail to `to` into the outbox, inside the caller's change of the control file; it leaves once that has
 /// committed. Answers whether it was put: not without a mail server, nor while 10,000 others wait.
 pub fn post(tx: &mut ControlTx, control: &Control, to: &str, letter: &Letter) -> Result<bool, StoreError> {
-    put(tx, control, MailId::new(control.clock(), control.random()), to, None, letter)
+    put(tx, control, MailId::new(control.clock(), control.random()), to, For::Nobody, letter)
 }
 
-/// Like [`post`], under an id that the caller keeps, to look later how it went.
+/// Like [`post`] for a workspace, whose own mail server it leaves through where there is one; under an id that the caller
+/// keeps, to look later how it went.
 pub fn post_as(
     tx: &mut ControlTx,
     control: &Control,
     id: MailId,
+    workspace: WorkspaceId,
     to: &str,
     letter: &Letter,
 ) -> Result<bool, StoreError> {
-    put(tx, control, id, to, None, letter)
+    put(tx, control, id, to, For::Workspace(workspace), letter)
 }
 
 /// Like [`post`], for something that may run again: the mail of an id is put once, and goes out only while `member`
@@ -92,7 +97,16 @@ pub fn post_once(
     if tx.has(&OUTBOX, &id)? {
         return Ok(true);
     }
-    put(tx, control, id, to, Some(member), letter)
+    put(tx, control, id, to, For::Member(member), letter)
+}
+
+/// For whom a mail is.
+enum For {
+    /// Sent only while the account is in the workspace.
+    Member((WorkspaceId, AccountId)),
+    Nobody,
+    /// Sent in its name.
+    Workspace(WorkspaceId),
 }
 
 fn put(
@@ -100,10 +114,15 @@ fn put(
     control: &Control,
     id: MailId,
     to: &str,
-    member: Option<(WorkspaceId, AccountId)>,
+    whom: For,
     letter: &Letter,
 ) -> Result<bool, StoreError> {
-    if !tx.has(&MAIL_SERVER, &0)? {
+    let (member, workspace) = match whom {
+        For::Member(member) => (Some(member), Some(member.0)),
+        For::Nobody => (None, None),
+        For::Workspace(workspace) => (None, Some(workspace)),
+    };
+    if !can_leave(tx, workspace)? {
         return Ok(false);
     }
     if tx.scan(&OUTBOX_DUE).limit(LONGEST_QUEUE).count()? >= LONGEST_QUEUE {
@@ -116,6 +135,7 @@ fn put(
         kind: letter.kind().to_owned(),
         letter: Some(letter.clone()),
         member,
+        workspace,
         created: control.clock().now(),
         due_ms,
         tries: 0,
@@ -180,20 +200,31 @@ pub(super) fn end(control: &Control, id: MailId, tried: &Tried) -> Result<(), St
                 row.letter = row.letter.filter(|_| !sent);
                 row.said.clone_from(said);
                 row.ended = Some(now);
-                // The last mail of an account: nothing may know the address any more.
-                if row.kind == LAST_MAIL {
+                // The last mail: nothing may know the address, or the name, any more.
+                if LAST_MAILS.contains(&row.kind.as_str()) {
                     return tx.remove(&OUTBOX, &id).map(|_| ());
                 }
                 tx.put(&OUTBOX_ENDED, &(now_ms, id), &row.state)?;
             }
         }
         tx.put(&OUTBOX, &id, &row)?;
-        for (key, _) in tx.scan(&OUTBOX_ENDED).before(&now_ms.saturating_sub(KEEP_MS)).limit(16).rows()? {
-            tx.remove(&OUTBOX_ENDED, &key)?;
-            tx.remove(&OUTBOX, &key.1)?;
-        }
-        Ok(())
+        prune(tx, now_ms, 16).map(|_| ())
     })
+}
+
+/// Removes mails that ended long ago, at most `most`; answers how many.
+pub fn prune(tx: &mut ControlTx, now_ms: u64, most: usize) -> Result<usize, StoreError> {
+    let old = tx.scan(&OUTBOX_ENDED).before(&now_ms.saturating_sub(KEEP_MS)).limit(most).rows()?;
+    for (key, _) in &old {
+        tx.remove(&OUTBOX_ENDED, key)?;
+        tx.remove(&OUTBOX, &key.1)?;
+    }
+    Ok(old.len())
+}
+
+/// Whether a mail to everybody may go on: half of the queue stays free for mails that somebody waits for.
+pub fn has_room(read: &impl Read) -> Result<bool, StoreError> {
+    Ok(read.scan(&OUTBOX_DUE).limit(LONGEST_QUEUE / 2).count()? < LONGEST_QUEUE / 2)
 }
 
 /// The outbox as the operator sees it.
@@ -280,6 +311,33 @@ pub fn forget(tx: &mut ControlTx, to: &str, name: &str) -> Result<(), StoreError
         forget_end(tx, id, &row)?;
         tx.remove(&OUTBOX_DUE, &(row.due_ms, id))?;
         tx.remove(&OUTBOX, &id)?;
+    }
+    Ok(())
+}
+
+/// Forgets the mails of a workspace that is erased, inside that change: by its id, and by links below one of its slugs.
+/// Those that only have its name go when `name` is given, which no other workspace may have.
+pub fn forget_workspace(
+    tx: &mut ControlTx,
+    id: WorkspaceId,
+    slugs: &[String],
+    name: Option<&str>,
+) -> Result<(), StoreError> {
+    let mut found = Vec::new();
+    tx.scan(&OUTBOX).each(|mail, row| {
+        let letter = serde_json::to_value(&row.letter).unwrap_or_default();
+        let link = letter["link"].as_str().unwrap_or_default();
+        let below = slugs.iter().any(|slug| link.starts_with(&format!("/w/{slug}/")));
+        let named = name.is_some_and(|name| letter["workspace"] == name) && !link.starts_with("/w/");
+        if row.member.is_some_and(|(workspace, _)| workspace == id) || below || named {
+            found.push((mail, row));
+        }
+        true
+    })?;
+    for (mail, row) in found {
+        forget_end(tx, mail, &row)?;
+        tx.remove(&OUTBOX_DUE, &(row.due_ms, mail))?;
+        tx.remove(&OUTBOX, &mail)?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod connect;
 mod connect_pages;
 mod describe_fields;
 mod explorer;
+pub mod history;
 mod notices;
 mod pages;
 mod policy;
@@ -13,8 +14,8 @@ pub mod records;
 pub mod search;
 mod sync;
 
-pub use access::{AccessError, Refreshing, session};
-pub use connect::from_auth_url;
+pub use access::{AccessError, Refreshing, revoke, session};
+pub use connect::{from_auth_url, prune_pending};
 pub use pages::{Limit, SyncState, counts, limits, request_sync, shown, sync_state};
 pub use policy::DeployPolicy;
 pub use sync::{SYNC, SYNCED};
@@ -23,6 +24,7 @@ use actix_web::web;
 use url::Url;
 
 use crate::egress::Gate;
+use crate::identity::Role;
 use crate::jobs::{Board, Kind};
 
 /// Queued when an org is disconnected: other slices remove what they keep of it.
@@ -43,7 +45,7 @@ impl Orgs {
     pub fn jobs(&self) -> Vec<Kind> {
         let this = self.clone();
         vec![
-            Kind::new(SYNC, move |job| sync::run(this.clone(), job)),
+            Kind::new(SYNC, move |job| sync::run(this.clone(), job)).asked_by(Role::Member),
             Kind::new(search::INDEX, search::index),
         ]
     }

@@ -63,10 +63,8 @@ pub async fn run(orgs: Orgs, job: JobContext) -> Result<(), JobError> {
 
 /// Neither cancelled nor restricted meanwhile.
 fn going_on(ws: &Worker, steps: &Steps) -> Result<(), JobError> {
-    if ws.is_restricted() {
-        return Err(JobError::Fail(
-            "Processing in this workspace is restricted. Nothing more was sent.".into(),
-        ));
+    if let Some(why) = ws.hindered() {
+        return Err(JobError::Fail(format!("{why}. Nothing more was sent.")));
     }
     steps.check()
 }
@@ -80,7 +78,7 @@ async fn sync(orgs: &Orgs, ws: &Arc<Worker>, steps: &Steps, id: OrgId) -> Result
     };
     let done = with(&session, ws, steps, id, &topic).await;
     // However it went, the calls were made.
-    let used = Event::new(steps.asked_by, Feature::Orgs).org(Some(id));
+    let used = Event::new(ws.counted(), Feature::Orgs).org(Some(id));
     let used = used.count(Act::FeatureUsed, 1).count(Act::SalesforceCall, session.calls());
     let now = ws.clock().now();
     ws.note(move |tx| meter::record(tx, now, &used)).await?;
@@ -95,19 +93,24 @@ async fn with(
     topic: &str,
 ) -> Result<(), JobError> {
     steps.progress(ws, topic, "Reading limits and objects", 0, 0);
+    let may = || {
+        steps.called(session.calls());
+        going_on(ws, steps)
+    };
     let limits = session.limits().await.map_err(|e| failed(e.into()))?;
     let present: BTreeSet<String> =
         session.objects().await.map_err(|e| failed(e.into()))?.into_iter().map(|o| o.name).collect();
-    going_on(ws, steps)?;
+    may()?;
     steps.progress(ws, topic, "Asking for metadata", 0, 0);
     let retrieved = retrieve(session, &present, steps, ws, topic).await?;
     let described = describe_fields::all(session, &present, &STANDARD, |n, of| {
+        let goes_on = may().is_ok();
         steps.progress(ws, topic, "Reading standard objects", n, of);
-        going_on(ws, steps).is_ok()
+        goes_on
     })
     .await
     .map_err(|e| failed(e.into()))?;
-    going_on(ws, steps)?;
+    may()?;
     let messages = retrieved.iter().flat_map(|r| r.messages.clone()).collect();
     let found = tokio::task::spawn_blocking(move || {
         let parts = retrieved.into_iter().map(|one| read(one, &described));
@@ -120,7 +123,7 @@ async fn with(
     let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
     let mut left = found.into_iter().peekable();
     while left.peek().is_some() {
-        going_on(ws, steps)?;
+        may()?;
         let batch: Vec<Found> = left.by_ref().take(BATCH).collect();
         seen.extend(batch.iter().map(|f| (f.kind.clone(), f.name.clone())));
         changed += store(ws, id, batch).await?;
@@ -189,7 +192,10 @@ async fn retrieve_once(
     ws: &Worker,
     topic: &str,
 ) -> Result<Retrieved, NotRetrieved> {
-    let may = || going_on(ws, steps).map_err(NotRetrieved::Other);
+    let may = || {
+        steps.called(session.calls());
+        going_on(ws, steps).map_err(NotRetrieved::Other)
+    };
     may()?;
     let id = session.retrieve(types).await?;
     for poll in 0..POLLS {
@@ -359,6 +365,7 @@ async fn finish(
         if let Some(mut org) = tx.get(&ORGS, &id)? {
             enqueue(tx, &cause, SYNCED, serde_json::json!({ "org": id }))?;
             enqueue(tx, &cause, INDEX, serde_json::json!({ "org": id }))?;
+            super::notices::limits_over(tx, &cause, id, &org, &limits)?;
             org.last_sync = Some(run);
             org.limits = limits;
             org.signed_out = None;

@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
 use crate::identity::passkeys::PasskeyError;
-use crate::identity::{IdentityError, Role, Scope};
+use crate::identity::{IdentityError, Restricted, Role, Scope};
 use crate::seal::SealError;
 use crate::store::StoreError;
 use crate::workspace::Refused;
@@ -32,6 +32,11 @@ pub enum Problem {
     /// The person has to prove once more who they are, then goes on at this path.
     Confirm(String),
     Conflict(String),
+    /// The workspace of this slug is about to be deleted; its owners may read it and keep it.
+    Deleting {
+        slug: String,
+        owner: bool,
+    },
     DiskFull,
     /// Visible, but not theirs to do; names the role that may.
     Forbidden(Role),
@@ -49,7 +54,8 @@ pub enum Problem {
         who: String,
         advice: String,
     },
-    Restricted,
+    /// Processing is restricted; whose restriction that is.
+    Restricted(Restricted),
     /// Nobody is signed in, or the token is wrong, expired or revoked.
     SignIn,
     TooLarge(String),
@@ -66,7 +72,7 @@ impl Problem {
         match self {
             Self::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Closing => StatusCode::SEE_OTHER,
-            Self::Conflict(_) | Self::Restricted => StatusCode::CONFLICT,
+            Self::Conflict(_) | Self::Deleting { .. } | Self::Restricted(_) => StatusCode::CONFLICT,
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::Confirm(_)
             | Self::Forbidden(_)
@@ -108,6 +114,19 @@ impl Problem {
                     .into(),
             ),
             Self::Conflict(what) => said("This changed in the meantime", what.clone()),
+            Self::Deleting { slug, owner: true } => said(
+                "This workspace is about to be deleted",
+                format!(
+                    "Nothing was changed. Until then its owners can read it, take its data away, or keep it: open \
+                     /w/{slug}/privacy/delete."
+                ),
+            ),
+            Self::Deleting { owner: false, .. } => said(
+                "This workspace is about to be deleted",
+                "An owner asked for that. Until then only its owners come in, and each of them can still keep it. Nothing \
+                 was changed."
+                    .into(),
+            ),
             Self::DiskFull => said(
                 "The disk is full",
                 "This was not saved; everything before it was. The operator has to free space on the server; then try \
@@ -143,12 +162,7 @@ impl Problem {
                 "Nothing was changed. An operator of this instance can do it, or make you one.".into(),
             ),
             Self::Outside { who, advice } => said(&format!("{who} did not answer as expected"), advice.clone()),
-            Self::Restricted => said(
-                "Processing is restricted",
-                "The contents of this workspace stay as they are: nothing is sent, synced or analysed until an owner \
-                 lifts the restriction."
-                    .into(),
-            ),
+            Self::Restricted(whose) => said("Processing is restricted", whose.said().into()),
             Self::SignIn => said("Sign in to go on", "Nobody is signed in, or the session has ended.".into()),
             Self::TooLarge(what) => said("This is too large", what.clone()),
             Self::TooMany(seconds) => {
@@ -230,9 +244,19 @@ impl From<DataError> for Problem {
     fn from(error: DataError) -> Self {
         match error {
             DataError::Store(store) => store.into(),
+            DataError::Erased => gone(),
             other => Self::Broken(other.to_string()),
         }
     }
+}
+
+/// A workspace whose 30 days are over.
+fn gone() -> Problem {
+    Problem::Gone(
+        "This workspace was deleted and its 30 days are over. Nobody can bring it back. Its former owners find the \
+         certificate of erasure under Workspaces, Erased workspaces."
+            .into(),
+    )
 }
 
 impl From<SealError> for Problem {
@@ -245,9 +269,11 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Data(error) => error.into(),
+            Refused::Deleting { slug, owner } => Self::Deleting { slug, owner },
             Refused::Forbidden(role) => Self::Forbidden(role),
+            Refused::Gone => gone(),
             Refused::NotFound => Self::NotFound,
-            Refused::Restricted => Self::Restricted,
+            Refused::Restricted(whose) => Self::Restricted(whose),
         }
     }
 }
@@ -259,6 +285,7 @@ impl From<IdentityError> for Problem {
                 Self::field("email", "There is an account with this address already.")
             }
             IdentityError::AlreadySetUp => Self::NotFound,
+            IdentityError::Erased => gone(),
             IdentityError::Invalid(message) => Self::field("", message),
             IdentityError::LastFactor => Self::Conflict(
                 "This instance asks for a second factor and this is your last one. Nothing was changed. Add another one \
@@ -283,6 +310,9 @@ impl From<IdentityError> for Problem {
                 Self::Conflict("The invitation is for another e-mail address. It was not used up.".into())
             }
             IdentityError::NotSignedIn => Self::SignIn,
+            IdentityError::RestrictedByOperator => Self::Conflict(
+                "An operator restricted this and lifts it. Nothing was changed. Ask the operator of this server.".into(),
+            ),
             IdentityError::Store(store) => store.into(),
             IdentityError::TooMany(seconds) => Self::TooMany(seconds),
             IdentityError::NothingToTurnOn => {

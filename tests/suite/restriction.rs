@@ -21,7 +21,7 @@ use crate::orgs::rig;
 const RESTRICT: &str = "/w/halden-energy/privacy/restrict";
 
 /// What begins processing, and what it is called with: a form, or JSON under `/api/`.
-const BEGINS: [(&str, &[(&str, &str)]); 18] = [
+pub const BEGINS: &[(&str, &[(&str, &str)])] = &[
     ("/api/v1/change-sets/{change_set}/deploy", &[]),
     ("/api/v1/change-sets/{change_set}/validate", &[]),
     ("/api/v1/conversations/{conversation}/messages", &[("text", "Hello")]),
@@ -57,10 +57,15 @@ const BEGINS: [(&str, &[(&str, &str)]); 18] = [
         "/w/{workspace}/orgs/connect/auth-url",
         &[("name", "B"), ("auth_url", "force://a:b:c@d.my.salesforce.com")],
     ),
+    // Its test sends a mail.
+    (
+        "/w/{workspace}/settings/mail",
+        &[("host", "localhost"), ("port", "465"), ("security", "tls"), ("sender", "v@halden.example")],
+    ),
 ];
 
 /// What a workspace still may do then: read, tidy, decide who comes in, end what runs, and delete.
-const STAYS: [&str; 30] = [
+const STAYS: &[&str] = &[
     "/api/v1/change-sets",
     "/api/v1/change-sets/{change_set}/cancel",
     "/api/v1/change-sets/{change_set}/rollback",
@@ -69,6 +74,7 @@ const STAYS: [&str; 30] = [
     "/api/v1/exports",
     "/api/v1/invitations",
     "/api/v1/members/{account}/role",
+    "/w/{workspace}/audit/verify",
     "/w/{workspace}/chat/{conversation}/delete",
     "/w/{workspace}/chat/{conversation}/pin",
     "/w/{workspace}/chat/{conversation}/rename",
@@ -87,10 +93,14 @@ const STAYS: [&str; 30] = [
     // Ends the tokens at Salesforce: part of deleting.
     "/w/{workspace}/o/{org}/disconnect",
     "/w/{workspace}/o/{org}/sync/cancel",
+    "/w/{workspace}/privacy/delete",
+    "/w/{workspace}/privacy/delete/stop",
     "/w/{workspace}/privacy/export",
     "/w/{workspace}/privacy/export/{export}/delete",
     "/w/{workspace}/privacy/restrict",
+    "/w/{workspace}/privacy/retention",
     "/w/{workspace}/settings",
+    "/w/{workspace}/settings/mail/remove",
     "/w/{workspace}/usage/budget",
 ];
 /// Tokens of the API and the ownership are no processing either.
@@ -116,12 +126,12 @@ fn every_route_that_changes_something_says_whether_it_is_processing() {
     }
 }
 
-struct Ids {
+pub struct Ids {
     org: String,
     change_set: String,
-    conversation: String,
+    pub conversation: String,
     document: String,
-    token: String,
+    pub token: String,
 }
 
 impl Ids {
@@ -133,7 +143,7 @@ impl Ids {
             .replace("{document}", &self.document)
     }
 
-    fn api(&self, client: &Client, method: &str, path: &str) -> RequestBuilder {
+    pub fn api(&self, client: &Client, method: &str, path: &str) -> RequestBuilder {
         Client::new(client.base.clone()).request(method, &self.path(path)).bearer_auth(&self.token)
     }
 
@@ -143,7 +153,7 @@ impl Ids {
         list["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{}", answer.body)).to_owned()
     }
 
-    async fn of(ada: &Client) -> Self {
+    pub async fn of(ada: &Client) -> Self {
         let scopes = ["read", "chat", "upload", "change", "deploy"].map(|scope| ("scope", scope));
         let fields: Vec<_> = [("name", "ci"), ("days", "30")].into_iter().chain(scopes).collect();
         let made = ada.post("/w/halden-energy/tokens", &fields).await;
@@ -164,7 +174,7 @@ impl Ids {
         ids
     }
 
-    async fn begin(&self, ada: &Client, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub async fn begin(&self, ada: &Client, path: &str, fields: &[(&str, &str)]) -> Answer {
         match path {
             "/w/{workspace}/knowledge" => upload(ada, &[("b.md", b"# B")]).await,
             "/api/v1/documents" => {
