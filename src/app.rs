@@ -11,6 +11,7 @@ use actix_web::middleware::from_fn;
 use actix_web::{App as ActixApp, HttpServer, web};
 use url::Url;
 
+use crate::audit::{self, Keeper};
 use crate::chat::Chat;
 use crate::chat::hub::Hub;
 use crate::clock::{Clock, Random};
@@ -36,6 +37,7 @@ use crate::usage::{Sampler, Sampling};
 use crate::web::counts::Counts;
 use crate::web::{Problem, Web, form, guard, tls};
 use crate::workspace::pool::DataError;
+use crate::workspace::retention::audit_kept;
 use crate::workspace::{DataDir, Door, Pool};
 use crate::{causes, features, people};
 
@@ -137,9 +139,12 @@ pub struct App {
     ledger: Ledger,
     mails: Sender,
     console: Option<console::Served>,
-    /// Deletes accounts whose time is over.
+    /// Erases accounts and workspaces whose time is over.
     pub eraser: Eraser,
     erasing: erasure::Running,
+    /// Lets audit lines go whose time is over.
+    pub keeper: Keeper,
+    keeping: audit::keeper::Running,
     /// Measures what workspaces take.
     pub sampler: Sampler,
     sampling: Sampling,
@@ -213,10 +218,18 @@ impl App {
         };
         let meter = Meter::new(control.clone());
         let chat = Chat { models: models.clone(), hub: Hub::default(), meter };
+        let shown = web::Data::new(board.clone());
+        let keeper = Keeper::new(
+            control.clone(),
+            door.clone(),
+            options.clock.clone(),
+            options.random.clone(),
+            audit_kept,
+        );
         let runner = Runner::start(
             door.clone(),
             &pool,
-            board,
+            board.clone(),
             features::jobs(&control, &orgs, &knowledge, &chat),
             workspaces,
             options.clock.clone(),
@@ -227,6 +240,7 @@ impl App {
             control,
             door,
             pool,
+            board,
             clock: options.clock.clone(),
             throttle: Throttle::new(options.clock.clone()),
             counts: Counts::default(),
@@ -252,6 +266,8 @@ impl App {
             knowledge,
             chat,
             status: web::Data::new(status.clone()),
+            board: shown,
+            keeper: web::Data::new(keeper.clone()),
         };
         let console = Console::new(status, url.clone());
         let console = console::serve(&options.data_dir, console)
@@ -261,7 +277,14 @@ impl App {
         let sampler = Sampler::new(control.clone(), door.clone(), options.clock.clone());
         let sweeper =
             Sweeper::new(control.clone(), door.clone(), options.clock.clone(), options.random.clone());
-        let eraser = Eraser::new(control, door, options.clock.clone(), options.random.clone());
+        let eraser = Eraser::new(
+            control,
+            door,
+            Arc::clone(&web.pool),
+            orgs.get_ref().clone(),
+            options.clock.clone(),
+            options.random.clone(),
+        );
         let (server, running) = serve(listener, services, certificate.as_ref(), options.workers)?;
         Ok(Self {
             address,
@@ -280,6 +303,8 @@ impl App {
             console,
             erasing: eraser.start(),
             eraser,
+            keeping: keeper.start(),
+            keeper,
             sampling: sampler.start(),
             sampler,
             sweeping: sweeper.start(),
@@ -309,9 +334,11 @@ impl App {
             self.server.stop(false).await;
         }
         let _ = self.running.await;
-        let Self { web, runner, ledger, mails, console, eraser, erasing, sampler, sampling, .. } = self;
-        let (sweeper, sweeping) = (self.sweeper, self.sweeping);
+        let Self { web, runner, ledger, mails, console, eraser, erasing, .. } = self;
+        let Self { keeper, keeping, sampler, sampling, sweeper, sweeping, .. } = self;
         drop(runner);
+        keeping.stop().await;
+        drop(keeper);
         erasing.stop().await;
         drop(eraser);
         sampling.stop().await;
@@ -400,6 +427,8 @@ struct Services {
     knowledge: web::Data<Knowledge>,
     chat: web::Data<Chat>,
     status: web::Data<Status>,
+    board: web::Data<Board>,
+    keeper: web::Data<Keeper>,
 }
 
 impl Services {
@@ -413,7 +442,9 @@ impl Services {
             .app_data(self.sso.clone())
             .app_data(self.knowledge.clone())
             .app_data(self.chat.clone())
-            .app_data(self.status.clone());
+            .app_data(self.status.clone())
+            .app_data(self.board.clone())
+            .app_data(self.keeper.clone());
     }
 }
 

@@ -10,6 +10,8 @@ use crate::ids::OrgId;
 use crate::jobs::{JobContext, JobError, Kind};
 use crate::knowledge::{self, Knowledge};
 use crate::orgs::{self, Orgs};
+use crate::store::StoreError;
+use crate::store::audit::Action;
 use crate::web::Problem;
 use crate::web::live::notice_topics;
 use crate::web::page::{Bell, NavItem, NavOrg, Navigation};
@@ -63,6 +65,8 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/account/confirm", Account),
     route("POST", "/account/confirm/passkey/begin", Account),
     route("POST", "/account/confirm/passkey/finish", Account),
+    route("GET", "/account/erasures", Account),
+    route("GET", "/account/erasures/{id}/file", Account),
     route("GET", "/account/notifications", Account),
     route("POST", "/account/notifications", Account),
     route("POST", "/account/passkeys/begin", Account),
@@ -94,6 +98,11 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/admin/accounts/{id}/end-sessions", Operator),
     route("POST", "/admin/accounts/{id}/reset", Operator),
     route("POST", "/admin/accounts/{id}/restrict", Operator),
+    route("GET", "/admin/audit", Operator),
+    route("GET", "/admin/audit/file", Operator),
+    route("POST", "/admin/audit/verify", Operator),
+    route("GET", "/admin/erasures", Operator),
+    route("GET", "/admin/erasures/{id}/file", Operator),
     route("GET", "/admin/mail", Operator),
     route("POST", "/admin/mail", Operator),
     route("POST", "/admin/mail/remove", Operator),
@@ -116,6 +125,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/admin/traffic/file", Operator),
     route("GET", "/admin/workspaces", Operator),
     route("POST", "/admin/workspaces/{id}/restrict", Operator),
+    route("GET", "/api/v1/audit", Token),
     route("POST", "/api/v1/change-sets", Token),
     route("GET", "/api/v1/change-sets/{change_set}", Token),
     route("POST", "/api/v1/change-sets/{change_set}/cancel", Token),
@@ -195,6 +205,9 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/sign-out", Account),
     route("GET", "/w/{workspace}/", Role(Reader)),
     route("GET", "/w/{workspace}/audit", Role(Admin)),
+    route("GET", "/w/{workspace}/audit/evidence", Role(Admin)),
+    route("GET", "/w/{workspace}/audit/file", Role(Admin)),
+    route("POST", "/w/{workspace}/audit/verify", Role(Admin)),
     route("GET", "/w/{workspace}/chat", Role(Member)),
     route("POST", "/w/{workspace}/chat", Role(Member)),
     route("GET", "/w/{workspace}/chat/{conversation}", Role(Member)),
@@ -243,6 +256,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/w/{workspace}/o/{org}/deployments/{change_set}/release", Role(Member)),
     route("POST", "/w/{workspace}/o/{org}/deployments/{change_set}/roll-back", Role(Member)),
     route("POST", "/w/{workspace}/o/{org}/deployments/{change_set}/validate", Role(Member)),
+    route("GET", "/w/{workspace}/o/{org}/disconnect", Role(Admin)),
     route("POST", "/w/{workspace}/o/{org}/disconnect", Role(Admin)),
     route("GET", "/w/{workspace}/o/{org}/findings", Role(Reader)),
     route("GET", "/w/{workspace}/o/{org}/findings/{finding}", Role(Reader)),
@@ -256,6 +270,9 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/w/{workspace}/orgs/connect", Role(Admin)),
     route("POST", "/w/{workspace}/orgs/connect/auth-url", Role(Admin)),
     route("GET", "/w/{workspace}/privacy", Role(Admin)),
+    route("GET", "/w/{workspace}/privacy/delete", Role(Owner)),
+    route("POST", "/w/{workspace}/privacy/delete", Role(Owner)),
+    route("POST", "/w/{workspace}/privacy/delete/stop", Role(Owner)),
     route("POST", "/w/{workspace}/privacy/restrict", Role(Owner)),
     route("GET", "/w/{workspace}/privacy/retention", Role(Admin)),
     route("POST", "/w/{workspace}/privacy/retention", Role(Owner)),
@@ -306,9 +323,10 @@ pub fn jobs(control: &Control, orgs: &Orgs, knowledge: &Knowledge, chat: &Chat) 
     kinds.extend(knowledge.jobs());
     kinds.extend(chat.jobs());
     kinds.extend(deployments::jobs(orgs));
+    kinds.extend(audit::jobs(control));
     kinds.extend(notifications::jobs(control));
     kinds.push(Kind::new(orgs::SYNCED, insights::analyse));
-    kinds.push(Kind::new(orgs::FORGOTTEN, forgotten));
+    kinds.push(Kind::new(orgs::FORGOTTEN, forgotten).also_while_deleting());
     kinds
 }
 
@@ -319,7 +337,9 @@ async fn forgotten(job: JobContext) -> Result<(), JobError> {
     let (ws, _) = job.split();
     let ws = Arc::new(ws);
     insights::forget(&ws, id).await?;
-    deployments::forget(&ws, id).await
+    deployments::forget(&ws, id).await?;
+    // From here on nothing of it is left but bytes in unused pages.
+    Ok(ws.change(Action::OrgForgotten, id, |_| Ok::<_, StoreError>(())).await?)
 }
 
 /// The sidebar of a workspace; `current` is the path of the open entry below `/w/{slug}/`.

@@ -30,6 +30,7 @@ pub const TABS: &[(&str, &str, &str)] = &[
     ("", "Server status", "Status"),
     ("/workspaces", "Workspaces", "Workspaces"),
     ("/accounts", "Accounts", "Accounts"),
+    ("/erasures", "Erasures", "Erasures"),
     ("/policy", "Policy", "Policy"),
     ("/model", "Model endpoint", "Model endpoint"),
     ("/prices", "Prices", "Prices"),
@@ -37,6 +38,7 @@ pub const TABS: &[(&str, &str, &str)] = &[
     ("/privacy", "Privacy policy", "Privacy"),
     ("/sso", "Single sign-on", "Single sign-on"),
     ("/traffic", "Outbound traffic", "Traffic"),
+    ("/audit", "Audit log", "Audit"),
 ];
 
 /// A form that is only a button.

@@ -1,6 +1,7 @@
 //! REST under `/api/v1`: JSON over the slices' own verbs. The bearer token decides the workspace; a scope is
 //! needed besides the role. Lists answer `{"items":[],"next":null}`; errors are problem+json.
 
+mod audit;
 mod change_sets;
 mod components;
 mod conversations;
@@ -24,6 +25,7 @@ const USUAL: usize = 50;
 const MOST: usize = 200;
 
 pub fn routes(config: &mut web::ServiceConfig) {
+    audit::routes(config);
     change_sets::routes(config);
     orgs::routes(config);
     components::routes(config);

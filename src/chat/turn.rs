@@ -104,6 +104,8 @@ struct Answer {
     citing: Citing,
     began: Instant,
     saved: Instant,
+    /// Something came since.
+    unsaved: bool,
     /// What the model will read again.
     replays: Vec<Replay>,
     calls: BTreeMap<String, usize>,
@@ -123,6 +125,7 @@ impl Answer {
             citing: Citing::default(),
             began: Instant::now(),
             saved: Instant::now(),
+            unsaved: false,
             replays: Vec::new(),
             calls: BTreeMap::new(),
             known: Known::default(),
@@ -250,6 +253,11 @@ impl Answer {
                     return Err(JobError::Cancelled);
                 }
                 heard = stream.next() => heard,
+                // Also while the model says nothing: what came is kept within two seconds.
+                () = tokio::time::sleep_until(self.saved + SAVE_EVERY), if self.unsaved => {
+                    self.save().await?;
+                    continue;
+                }
             };
             match heard {
                 None => break,
@@ -281,6 +289,7 @@ impl Answer {
         for piece in pieces {
             match piece {
                 Piece::Citation(citation) => {
+                    self.unsaved = true;
                     self.tell(Event::Citation(Box::new(citation.clone())));
                     self.row.citations.push(citation);
                 }
@@ -290,6 +299,7 @@ impl Answer {
     }
 
     fn add(&mut self, text: String) {
+        self.unsaved = true;
         self.row.text.push_str(&text);
         self.tell(Event::Text(text));
     }
@@ -380,7 +390,7 @@ impl Answer {
 
     /// Saves what came so far.
     async fn save(&mut self) -> Result<(), JobError> {
-        self.saved = Instant::now();
+        (self.saved, self.unsaved) = (Instant::now(), false);
         self.row.took_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (key, row) = ((self.turn.conversation, self.turn.answer), self.row.clone());
         let kept = self.ws.note::<_, StoreError>(move |tx| {

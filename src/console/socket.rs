@@ -21,6 +21,8 @@ const LONGEST: u64 = 16 * 1024;
 const ASKING: Duration = Duration::from_secs(10);
 /// The longest a command may take, as the one who asked waits.
 const ANSWERING: Duration = Duration::from_mins(10);
+/// Words about progress that wait to be sent; further ones are left out.
+const PROGRESS: usize = 16;
 /// Commands at once; further ones wait.
 const AT_ONCE: usize = 4;
 
@@ -98,23 +100,34 @@ async fn answer(stream: UnixStream, console: Console) -> io::Result<()> {
     let mut line = String::new();
     let mut reader = BufReader::new(read.take(LONGEST));
     tokio::time::timeout(ASKING, reader.read_line(&mut line)).await.map_err(io::Error::other)??;
-    let answer = match serde_json::from_str::<Command>(&line) {
-        Ok(command) => {
-            tokio::task::spawn_blocking(move || console.run(&command)).await.map_err(io::Error::other)?
-        }
-        Err(_) => Answer::Failed {
-            said: "the server does not know this command: it is of another version. Restart it; nothing was \
-                   changed"
-                .into(),
-        },
+    let Ok(command) = serde_json::from_str::<Command>(&line) else {
+        let said = "the server does not know this command: it is of another version. Restart it; nothing was \
+                    changed";
+        return tell(&mut write, &Answer::Failed { said: said.into() }).await;
     };
-    let mut text = serde_json::to_string(&answer)?;
+    let (sender, mut progress) = tokio::sync::mpsc::channel(PROGRESS);
+    let running = tokio::task::spawn_blocking(move || {
+        // A slow or lost listener misses some of it and delays nothing.
+        console.run(&command, &mut |said| drop(sender.try_send(said)))
+    });
+    while let Some(said) = progress.recv().await {
+        tell(&mut write, &said).await?;
+    }
+    tell(&mut write, &running.await.map_err(io::Error::other)?).await
+}
+
+async fn tell(write: &mut (impl tokio::io::AsyncWrite + Unpin), answer: &Answer) -> io::Result<()> {
+    let mut text = serde_json::to_string(answer)?;
     text.push('\n');
     write.write_all(text.as_bytes()).await
 }
 
-/// Asks the server that holds `data_dir`; `None` when none listens there.
-pub fn ask(data_dir: &Path, command: &Command) -> io::Result<Option<Answer>> {
+/// Asks the server that holds `data_dir`; `None` when none listens there. How far it is goes to `progress`.
+pub fn ask(
+    data_dir: &Path,
+    command: &Command,
+    progress: &mut dyn FnMut(Answer),
+) -> io::Result<Option<Answer>> {
     let stream = std::os::unix::net::UnixStream::connect(data_dir.join(NAME));
     let mut stream = match stream {
         Ok(stream) => stream,
@@ -127,12 +140,20 @@ pub fn ask(data_dir: &Path, command: &Command) -> io::Result<Option<Answer>> {
     let mut text = serde_json::to_string(command)?;
     text.push('\n');
     stream.write_all(text.as_bytes())?;
-    let mut line = String::new();
-    io::BufReader::new((&mut stream).take(64 * LONGEST * 16)).read_line(&mut line)?;
-    if line.is_empty() {
-        return Err(io::Error::other("the server closed the connection; only the owner of the data may ask"));
+    let mut reader = io::BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        (&mut reader).take(64 * LONGEST * 16).read_line(&mut line)?;
+        if line.is_empty() {
+            return Err(io::Error::other(
+                "the server closed the connection; only the owner of the data may ask",
+            ));
+        }
+        match serde_json::from_str(&line)? {
+            said @ Answer::Progress { .. } => progress(said),
+            answer => return Ok(Some(answer)),
+        }
     }
-    Ok(Some(serde_json::from_str(&line)?))
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ pub mod administration;
 pub mod ceremonies;
 pub mod control;
 pub mod deletion;
+pub mod erasures;
 pub mod invitations;
+pub mod kept_audit;
 pub mod memberships;
 pub mod passkeys;
 pub mod password;
@@ -22,6 +24,7 @@ pub mod sso;
 pub mod throttle;
 mod tidy;
 pub mod tokens;
+pub mod workspace_deletion;
 
 pub use accounts::{Account, AccountState, Email, Language, Theme};
 pub use control::{Control, ControlTx};
@@ -32,6 +35,7 @@ pub use sessions::{Session, SessionToken, SignedIn, Via};
 pub use settings::{Creators, Quota, Required, Settings};
 pub use sign_in::{CodeAnswer, Proved, SignInStep};
 pub use tokens::{ApiToken, Scope};
+pub use workspace_deletion::Closing;
 
 use crate::store::StoreError;
 
@@ -42,6 +46,8 @@ pub enum IdentityError {
     AddressTaken,
     #[error("this instance is set up already")]
     AlreadySetUp,
+    #[error("the time in which this workspace could be kept is over; it is erased")]
+    Erased,
     #[error("{0}")]
     Invalid(String),
     #[error(

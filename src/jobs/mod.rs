@@ -159,6 +159,8 @@ pub struct Progress {
     pub done: u64,
     /// 0 while unknown.
     pub total: u64,
+    /// Calls that it made to an outside service.
+    pub calls: u64,
 }
 
 /// What a running job has.
@@ -195,8 +197,15 @@ impl std::ops::Deref for JobContext {
 impl Steps {
     /// Says how far the job is, to pages that show `topic`.
     pub fn progress(&self, ws: &Workspace, topic: &str, phase: &str, done: u64, total: u64) {
-        self.board.set(self.id, Progress { phase: phase.to_owned(), done, total });
+        self.board.set(self.id, |now| {
+            (now.phase, now.done, now.total) = (phase.to_owned(), done, total);
+        });
         ws.live().publish(topic.to_owned());
+    }
+
+    /// Says how many calls the job made to an outside service so far; pages hear of it with the next progress.
+    pub fn called(&self, calls: u64) {
+        self.board.set(self.id, |now| now.calls = calls);
     }
 
     /// Whether nothing comes after this run when it fails.
@@ -232,6 +241,8 @@ struct Taken {
     running: bool,
     progress: Progress,
     cancel: CancellationToken,
+    /// Goes on while its workspace is to be deleted.
+    goes_on: bool,
 }
 
 /// A taken job as the operator sees it: no contents.
@@ -286,9 +297,24 @@ impl Board {
         })
     }
 
-    fn begin(&self, id: JobId, kind: &str, workspace: WorkspaceId, cancel: CancellationToken) {
+    /// Tells what runs in a workspace that is to be deleted to stop, but for what may go on then.
+    pub fn close(&self, workspace: WorkspaceId) {
+        for taken in self.lock().taken.values().filter(|t| t.workspace == workspace && !t.goes_on) {
+            taken.cancel.cancel();
+        }
+    }
+
+    /// Tells everything that runs in a workspace to stop.
+    pub fn cancel_all(&self, workspace: WorkspaceId) {
+        for taken in self.lock().taken.values().filter(|t| t.workspace == workspace) {
+            taken.cancel.cancel();
+        }
+    }
+
+    fn begin(&self, id: JobId, kind: &str, workspace: WorkspaceId, cancel: CancellationToken, goes_on: bool) {
         let (kind, progress) = (kind.to_owned(), Progress::default());
-        self.lock().taken.insert(id, Taken { kind, workspace, running: false, progress, cancel });
+        let taken = Taken { kind, workspace, running: false, progress, cancel, goes_on };
+        self.lock().taken.insert(id, taken);
     }
 
     fn runs(&self, id: JobId) {
@@ -297,9 +323,9 @@ impl Board {
         }
     }
 
-    fn set(&self, id: JobId, progress: Progress) {
+    fn set(&self, id: JobId, change: impl FnOnce(&mut Progress)) {
         if let Some(taken) = self.lock().taken.get_mut(&id) {
-            taken.progress = progress;
+            change(&mut taken.progress);
         }
     }
 
@@ -329,6 +355,8 @@ pub struct Kind {
     pub name: &'static str,
     /// A person waits for it: it does not queue behind background work.
     pub interactive: bool,
+    /// Runs also while its workspace is to be deleted; other jobs wait until it is kept.
+    pub also_while_deleting: bool,
     run: Arc<dyn Fn(JobContext) -> Running + Send + Sync>,
 }
 
@@ -338,7 +366,18 @@ impl Kind {
         F: Fn(JobContext) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), JobError>> + Send + 'static,
     {
-        Self { name, interactive: false, run: Arc::new(move |context| Box::pin(run(context))) }
+        Self {
+            name,
+            interactive: false,
+            also_while_deleting: false,
+            run: Arc::new(move |context| Box::pin(run(context))),
+        }
+    }
+
+    /// For work that only reads or removes.
+    pub fn also_while_deleting(mut self) -> Self {
+        self.also_while_deleting = true;
+        self
     }
 
     pub fn interactive(mut self) -> Self {

@@ -120,6 +120,7 @@ impl Inner {
 
     async fn take(self: &Arc<Self>, id: WorkspaceId) -> Result<(), StoreError> {
         let Ok(ws) = self.door.for_runner(id) else { return Ok(()) };
+        let closing = self.door.is_closing(id)?;
         let now = self.clock.now_ms();
         let read = ws.read()?;
         let mut next = None;
@@ -131,7 +132,9 @@ impl Inner {
             if self.board.of(job).is_some() {
                 continue;
             }
-            if let Some(row) = read.get(&JOBS, &job)? {
+            if let Some(row) = read.get(&JOBS, &job)?
+                && (!closing || self.goes_on(&row))
+            {
                 self.begin(id, job, row);
             }
         }
@@ -153,12 +156,16 @@ impl Inner {
         });
     }
 
+    fn goes_on(&self, row: &JobRow) -> bool {
+        self.kinds.get(row.kind.as_str()).is_some_and(|kind| kind.also_while_deleting)
+    }
+
     fn begin(self: &Arc<Self>, id: WorkspaceId, job: JobId, row: JobRow) {
         if self.stop.is_cancelled() {
             return;
         }
         let cancel = self.stop.child_token();
-        self.board.begin(job, &row.kind, id, cancel.clone());
+        self.board.begin(job, &row.kind, id, cancel.clone(), self.goes_on(&row));
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             let kind = this.kinds.get(row.kind.as_str()).cloned();
@@ -237,6 +244,10 @@ impl Inner {
             // Shutting down: the row stays due, the next start begins it again.
             return Ok(());
         }
+        if matches!(result, Err(JobError::Cancelled)) && self.door.is_closing(id)? {
+            // Its workspace is to be deleted: it waits, and begins again when the workspace is kept.
+            return Ok(());
+        }
         self.end(id, job, JobRow { attempts: attempt, ..row }, result).await
     }
 
@@ -270,7 +281,9 @@ impl Inner {
                 (JobState::Failed, Some(why))
             }
         };
-        let ended = JobRow { state, error, finished: Some(now), ..row };
+        // What it was given may name or quote something that is deleted before the row goes.
+        let args = serde_json::Value::Null;
+        let ended = JobRow { state, error, finished: Some(now), args, ..row };
         let name = format!("{job} {}", ended.kind);
         ws.change(Action::JobFinished, name, move |tx| {
             tx.remove(&JOBS_DUE, &due)?;

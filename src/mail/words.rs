@@ -157,7 +157,7 @@ pub(super) fn words(letter: &Letter) -> Words {
             words.button("Open findings", link).because(format!("you follow the findings of {org}"))
         }
         Letter::DeletionDone { workspace, at } => Words::of(workspace, format!("“{}” is deleted", name(workspace)))
-            .say("The workspace is gone with its chats, documents, metadata and keys. Backups that hold it can’t be read any more once its key has left them.")
+            .say("The workspace is gone with its chats, documents, metadata and keys. Backups made before still hold it until the operator of this server deletes them.")
             .fact("Deleted", when(*at))
             .because("you were an owner of this workspace"),
         Letter::DeletionSevenDaysLeft { workspace, ends, link } => {

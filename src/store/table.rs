@@ -287,6 +287,20 @@ impl<R: Read, K: Key, V: Serialize + DeserializeOwned> Scan<'_, R, K, V> {
         })
     }
 
+    /// The keys, collected; decodes no value.
+    pub fn keys(self) -> Result<Vec<K>, StoreError> {
+        let (mut keys, limit) = (Vec::new(), self.limit);
+        if limit == 0 || empty(&self.range) {
+            return Ok(keys);
+        }
+        let table = self.table;
+        self.from.raw_scan(table.name, self.range, self.reverse, &mut |mut key, _| {
+            keys.push(K::read(&mut key).ok_or_else(|| table.unreadable("key"))?);
+            Ok(keys.len() < limit)
+        })?;
+        Ok(keys)
+    }
+
     /// How many rows there are (reads keys, decodes nothing).
     pub fn count(self) -> Result<usize, StoreError> {
         let (mut n, limit) = (0, self.limit);

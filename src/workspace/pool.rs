@@ -8,6 +8,7 @@
 //! DATA/workspaces/<id>/blobs|index/…   its files, sealed
 //! ```
 
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io::{self, Write as _};
 use std::num::NonZeroUsize;
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use lru::LruCache;
 
 use super::Tenant;
-use super::index::Readers;
+use super::index::{Readers, Shelf};
 use crate::clock::{Clock, Random};
 use crate::identity::Control;
 use crate::ids::WorkspaceId;
@@ -39,6 +40,8 @@ pub(super) const JOBS_TABLE: &str = "jobs_due";
 pub enum DataError {
     #[error("{0} holds no Vynos data; run `vynos serve` or install.sh to begin there")]
     Empty(PathBuf),
+    #[error("this workspace is being erased")]
+    Erased,
     #[error("{0}: {1}")]
     File(PathBuf, io::Error),
     #[error(
@@ -156,6 +159,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[derive(Default)]
 pub struct Hooks {
     queued: OnceLock<Box<dyn Fn(WorkspaceId) + Send + Sync>>,
+    removed: Mutex<BTreeSet<WorkspaceId>>,
 }
 
 impl Hooks {
@@ -164,7 +168,19 @@ impl Hooks {
         let _ = self.queued.set(Box::new(call));
     }
 
-    pub(super) fn queued(&self, id: WorkspaceId) {
+    /// Remembers that rows were removed in a workspace, whose bytes have to leave its file.
+    pub fn removed(&self, id: WorkspaceId) {
+        self.removed.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    }
+
+    /// Hands out the workspaces in which rows were removed since the last call. What an earlier process left is not
+    /// among them.
+    pub fn take_removed(&self) -> BTreeSet<WorkspaceId> {
+        std::mem::take(&mut *self.removed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets the job runner look at a workspace.
+    pub fn queued(&self, id: WorkspaceId) {
         if let Some(call) = self.queued.get() {
             call(id);
         }
@@ -190,12 +206,15 @@ struct Opened {
     kept: LruCache<WorkspaceId, Arc<Tenant>>,
     /// Dropped from `kept` while somebody was still in them: the file is still open.
     lent: Vec<(WorkspaceId, Weak<Tenant>)>,
+    /// Never opened again: they are being erased.
+    closed: HashSet<WorkspaceId>,
 }
 
 impl Pool {
     pub fn new(data: Arc<DataDir>, clock: Clock, random: Random) -> Self {
         let shared = Shared { hooks: Arc::default(), clock, random, readers: Arc::default() };
-        Self { data, shared, open: Mutex::new(Opened { kept: LruCache::new(KEPT), lent: Vec::new() }) }
+        let open = Opened { kept: LruCache::new(KEPT), lent: Vec::new(), closed: HashSet::new() };
+        Self { data, shared, open: Mutex::new(open) }
     }
 
     pub fn data(&self) -> &DataDir {
@@ -227,6 +246,9 @@ impl Pool {
     /// The open files of a workspace. Blocks for under a millisecond when they must be opened.
     pub(super) fn tenant(&self, id: WorkspaceId) -> Result<Arc<Tenant>, DataError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.closed.contains(&id) {
+            return Err(DataError::Erased);
+        }
         if let Some(tenant) = open.kept.get(&id) {
             return Ok(Arc::clone(tenant));
         }
@@ -251,6 +273,21 @@ impl Pool {
         let tenant = Tenant::new(id, file, &key, &home, &self.shared);
         tenant.blobs.sweep().map_err(|e| DataError::File(home, e))?;
         Ok(tenant)
+    }
+
+    /// Opens a workspace no more, and closes its files; answers whether they are closed. While somebody is still in it
+    /// they are not: ask again.
+    pub fn close(&self, id: WorkspaceId) -> bool {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.closed.insert(id);
+        if let Some(tenant) = open.kept.pop(&id) {
+            open.lent.push((id, Arc::downgrade(&tenant)));
+        }
+        for shelf in Shelf::ALL {
+            self.shared.readers.forget((id, shelf));
+        }
+        open.lent.retain(|(_, lent)| lent.strong_count() > 0);
+        open.lent.iter().all(|(lent, _)| *lent != id)
     }
 
     /// Closes what nobody is in; called at shutdown, and by tests that copy files.

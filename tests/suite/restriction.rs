@@ -60,7 +60,7 @@ pub const BEGINS: [(&str, &[(&str, &str)]); 18] = [
 ];
 
 /// What a workspace still may do then: read, tidy, decide who comes in, end what runs, and delete.
-const STAYS: [&str; 28] = [
+const STAYS: [&str; 31] = [
     "/api/v1/change-sets",
     "/api/v1/change-sets/{change_set}/cancel",
     "/api/v1/change-sets/{change_set}/rollback",
@@ -68,6 +68,7 @@ const STAYS: [&str; 28] = [
     "/api/v1/conversations/{conversation}/turns/{turn}/stop",
     "/api/v1/invitations",
     "/api/v1/members/{account}/role",
+    "/w/{workspace}/audit/verify",
     "/w/{workspace}/chat/{conversation}/delete",
     "/w/{workspace}/chat/{conversation}/pin",
     "/w/{workspace}/chat/{conversation}/rename",
@@ -86,6 +87,8 @@ const STAYS: [&str; 28] = [
     // Ends the tokens at Salesforce: part of deleting.
     "/w/{workspace}/o/{org}/disconnect",
     "/w/{workspace}/o/{org}/sync/cancel",
+    "/w/{workspace}/privacy/delete",
+    "/w/{workspace}/privacy/delete/stop",
     "/w/{workspace}/privacy/restrict",
     "/w/{workspace}/privacy/retention",
     "/w/{workspace}/settings",
