@@ -7,6 +7,7 @@
 )]
 
 mod audit;
+mod bundle;
 mod erasure;
 mod index;
 mod relay;
@@ -35,6 +36,9 @@ fn main() {
     }
     if runs("erasure") {
         erasure::measure();
+    }
+    if runs("bundle") {
+        bundle::measure();
     }
     if runs("index") {
         index::measure();

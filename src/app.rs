@@ -12,6 +12,7 @@ use actix_web::{App as ActixApp, HttpServer, web};
 use url::Url;
 
 use crate::audit::{self, Keeper};
+use crate::backup::{self, restore};
 use crate::chat::Chat;
 use crate::chat::hub::Hub;
 use crate::clock::{Clock, Random};
@@ -145,6 +146,9 @@ pub struct App {
     /// Lets audit lines go whose time is over.
     pub keeper: Keeper,
     keeping: audit::keeper::Running,
+    /// Makes the backups that are due.
+    pub backups: backup::keeper::Keeper,
+    backing_up: backup::keeper::Keeping,
     /// Measures what workspaces take.
     pub sampler: Sampler,
     sampling: Sampling,
@@ -185,6 +189,7 @@ impl App {
         let pool = Arc::new(Pool::new(data, options.clock.clone(), options.random.clone()));
         let door = Door::new(control.clone(), Arc::clone(&pool));
         let workspaces: Vec<WorkspaceId> = control.all_workspaces()?.into_iter().map(|(id, _)| id).collect();
+        pool.remove_unfinished(&workspaces).map_err(|e| DataError::File(options.data_dir.clone(), e))?;
         let ledger = Ledger::start(door.clone(), control.clone());
         let policy = Policy { extra_salesforce: options.extra_salesforce.clone(), ..Policy::default() };
         let gate = Gate::new(policy.clone(), options.clock.clone(), ledger.sink())
@@ -235,6 +240,10 @@ impl App {
             options.clock.clone(),
             options.random.clone(),
         );
+        if restore::wants_indexes(&control)? {
+            features::build_indexes(&control, &door).await.map_err(|e| StartError::Other(e.to_string()))?;
+            restore::has_indexes(&control)?;
+        }
         let setup_code = (!settings.set_up).then(|| control.setup_code());
         let web = web::Data::new(Web {
             control,
@@ -256,7 +265,10 @@ impl App {
         let models = web::Data::new(models);
         let chat = web::Data::new(chat);
         let (knowledge, mail, sso) = (web::Data::new(knowledge), web::Data::new(mail), web::Data::new(sso));
+        let backups =
+            backup::keeper::Keeper::new(web.control.clone(), web.door.clone(), Arc::clone(&web.pool));
         let services = Services {
+            backups: web::Data::new(backups.clone()),
             gate: web::Data::new(gate),
             web: web.clone(),
             orgs: orgs.clone(),
@@ -305,6 +317,8 @@ impl App {
             eraser,
             keeping: keeper.start(),
             keeper,
+            backing_up: backups.start(),
+            backups,
             sampling: sampler.start(),
             sampler,
             sweeping: sweeper.start(),
@@ -335,10 +349,12 @@ impl App {
         }
         let _ = self.running.await;
         let Self { web, runner, ledger, mails, console, eraser, erasing, .. } = self;
-        let Self { keeper, keeping, sampler, sampling, sweeper, sweeping, .. } = self;
+        let Self { keeper, keeping, backups, backing_up, sampler, sampling, sweeper, sweeping, .. } = self;
         drop(runner);
         keeping.stop().await;
         drop(keeper);
+        backing_up.stop().await;
+        drop(backups);
         erasing.stop().await;
         drop(eraser);
         sampling.stop().await;
@@ -429,6 +445,7 @@ struct Services {
     status: web::Data<Status>,
     board: web::Data<Board>,
     keeper: web::Data<Keeper>,
+    backups: web::Data<backup::keeper::Keeper>,
 }
 
 impl Services {
@@ -444,7 +461,8 @@ impl Services {
             .app_data(self.chat.clone())
             .app_data(self.status.clone())
             .app_data(self.board.clone())
-            .app_data(self.keeper.clone());
+            .app_data(self.keeper.clone())
+            .app_data(self.backups.clone());
     }
 }
 

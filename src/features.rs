@@ -15,10 +15,10 @@ use crate::store::audit::Action;
 use crate::web::Problem;
 use crate::web::live::notice_topics;
 use crate::web::page::{Bell, NavItem, NavOrg, Navigation};
-use crate::workspace::Viewer;
+use crate::workspace::{Door, Refused, Viewer};
 use crate::{
-    access, admin, api, audit, demo, deployments, health, insights, notifications, people, privacy,
-    retention, usage,
+    access, admin, api, audit, backup, bundle, demo, deployments, health, insights, notifications, people,
+    privacy, retention, usage,
 };
 
 /// Who may call a route: the least role, or less than a membership.
@@ -53,6 +53,9 @@ const fn route(method: &'static str, path: &'static str, access: Access) -> Rout
 use crate::identity::Role::{Admin, Member, Owner, Viewer as Reader};
 use Access::{Account, Anybody, Operator, Role, Setup, Token};
 
+/// Who exports which table.
+pub use crate::bundle::claims::TABLES;
+
 /// Every route of the product.
 pub const ROUTES: &[Route] = &[
     route("GET", "/", Account),
@@ -65,6 +68,8 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/account/confirm", Account),
     route("POST", "/account/confirm/passkey/begin", Account),
     route("POST", "/account/confirm/passkey/finish", Account),
+    route("GET", "/account/data", Account),
+    route("POST", "/account/data", Account),
     route("GET", "/account/erasures", Account),
     route("GET", "/account/erasures/{id}/file", Account),
     route("GET", "/account/notifications", Account),
@@ -101,6 +106,10 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/admin/audit", Operator),
     route("GET", "/admin/audit/file", Operator),
     route("POST", "/admin/audit/verify", Operator),
+    route("GET", "/admin/backups", Operator),
+    route("POST", "/admin/backups", Operator),
+    route("POST", "/admin/backups/now", Operator),
+    route("POST", "/admin/backups/off", Operator),
     route("GET", "/admin/erasures", Operator),
     route("GET", "/admin/erasures/{id}/file", Operator),
     route("GET", "/admin/mail", Operator),
@@ -144,6 +153,9 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/api/v1/documents/{document}", Token),
     route("DELETE", "/api/v1/documents/{document}", Token),
     route("GET", "/api/v1/documents/{document}/content", Token),
+    route("POST", "/api/v1/exports", Token),
+    route("GET", "/api/v1/exports/{export}", Token),
+    route("GET", "/api/v1/exports/{export}/bundle", Token),
     route("GET", "/api/v1/invitations", Token),
     route("POST", "/api/v1/invitations", Token),
     route("DELETE", "/api/v1/invitations/{invitation}", Token),
@@ -273,6 +285,10 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/w/{workspace}/privacy/delete", Role(Owner)),
     route("POST", "/w/{workspace}/privacy/delete", Role(Owner)),
     route("POST", "/w/{workspace}/privacy/delete/stop", Role(Owner)),
+    route("GET", "/w/{workspace}/privacy/export", Role(Owner)),
+    route("POST", "/w/{workspace}/privacy/export", Role(Owner)),
+    route("GET", "/w/{workspace}/privacy/export/{export}/bundle", Role(Owner)),
+    route("POST", "/w/{workspace}/privacy/export/{export}/delete", Role(Owner)),
     route("POST", "/w/{workspace}/privacy/restrict", Role(Owner)),
     route("GET", "/w/{workspace}/privacy/retention", Role(Admin)),
     route("POST", "/w/{workspace}/privacy/retention", Role(Owner)),
@@ -292,6 +308,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/workspaces", Account),
     route("GET", "/workspaces/new", Account),
     route("POST", "/workspaces/new", Account),
+    route("GET", "/workspaces/new/import", Account),
+    route("POST", "/workspaces/new/import", Account),
 ];
 
 /// Mounts every feature.
@@ -314,7 +332,9 @@ pub fn mount(config: &mut web::ServiceConfig) {
     privacy::routes(config);
     retention::routes(config);
     usage::routes(config);
+    bundle::routes(config);
     admin::routes(config);
+    backup::routes(config);
 }
 
 /// Every kind of background job.
@@ -325,9 +345,20 @@ pub fn jobs(control: &Control, orgs: &Orgs, knowledge: &Knowledge, chat: &Chat) 
     kinds.extend(deployments::jobs(orgs));
     kinds.extend(audit::jobs(control));
     kinds.extend(notifications::jobs(control));
+    kinds.extend(bundle::jobs(control));
     kinds.push(Kind::new(orgs::SYNCED, insights::analyse));
     kinds.push(Kind::new(orgs::FORGOTTEN, forgotten).also_while_deleting());
     kinds
+}
+
+/// Queues the building of the search indexes of every workspace: a backup leaves them out.
+pub async fn build_indexes(control: &Control, door: &Door) -> Result<(), Refused> {
+    for (id, _) in control.all_workspaces()? {
+        let ws = door.for_runner(id)?;
+        knowledge::rebuild(&ws).await?;
+        orgs::search::rebuild(&ws).await?;
+    }
+    Ok(())
 }
 
 /// Every slice removes what it keeps of an org that was disconnected.

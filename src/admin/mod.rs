@@ -35,6 +35,7 @@ pub const TABS: &[(&str, &str, &str)] = &[
     ("/model", "Model endpoint", "Model endpoint"),
     ("/prices", "Prices", "Prices"),
     ("/mail", "Mail", "Mail"),
+    ("/backups", "Backups", "Backups"),
     ("/privacy", "Privacy policy", "Privacy"),
     ("/sso", "Single sign-on", "Single sign-on"),
     ("/traffic", "Outbound traffic", "Traffic"),

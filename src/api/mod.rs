@@ -6,6 +6,7 @@ mod change_sets;
 mod components;
 mod conversations;
 mod documents;
+mod exports;
 pub mod idempotent;
 mod members;
 mod orgs;
@@ -31,6 +32,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     components::routes(config);
     conversations::routes(config);
     documents::routes(config);
+    exports::routes(config);
     members::routes(config);
     search::routes(config);
     usage::routes(config);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Failure, ServerArgs, say};
+use super::{Failure, ServerArgs, ServerConfig, say};
 use crate::app::{default_url, lock};
 use crate::clock::{Clock, Random};
 use crate::console::{self, Answer, Command, Console};
@@ -110,11 +110,15 @@ fn broken(answer: &Answer) -> Option<String> {
     })
 }
 
-fn refused(answer: &Answer) -> Result<(), Failure> {
+pub(super) fn refused(answer: &Answer) -> Result<(), Failure> {
     match answer {
         Answer::No { said } => Err(Failure::No(said.clone())),
         Answer::Failed { said } => Err(Failure::CouldNotRun(said.clone())),
-        Answer::Audit { .. } | Answer::Doctor { .. } | Answer::Progress { .. } | Answer::Reset { .. } => {
+        Answer::Audit { .. }
+        | Answer::Doctor { .. }
+        | Answer::Exported { .. }
+        | Answer::Progress { .. }
+        | Answer::Reset { .. } => {
             Err(Failure::CouldNotRun("the server answered another question; restart it".into()))
         }
     }
@@ -130,10 +134,16 @@ fn run(args: &ServerArgs, command: &Command) -> Result<Answer, Failure> {
     if let Some(answer) = asked {
         return Ok(answer);
     }
+    let (_lock, console) = stopped(config)?;
+    Ok(console.run(command, &mut progress))
+}
+
+/// The data of an instance that no server holds, with its lock.
+pub(super) fn stopped(config: ServerConfig) -> Result<(std::fs::File, Console), Failure> {
     let master = MasterKey::load(&config.master_key_file)
         .map_err(|e| Failure::CouldNotRun(format!("{}: {e}", config.master_key_file.display())))?;
     let data = Arc::new(DataDir::open(&config.data_dir, master)?);
-    let _lock = lock(&config.data_dir)?;
+    let lock = lock(&config.data_dir)?;
     let control = data.control(Clock::system(), Random::system())?;
     let url = match &config.external_url {
         Some(url) => url.clone(),
@@ -142,7 +152,7 @@ fn run(args: &ServerArgs, command: &Command) -> Result<Answer, Failure> {
     let pool = Arc::new(Pool::new(data, Clock::system(), Random::system()));
     let door = Door::new(control.clone(), Arc::clone(&pool));
     let status = Status::stopped(control, door, pool, config.master_key_file);
-    Ok(Console::new(status, url).run(command, &mut progress))
+    Ok((lock, Console::new(status, url)))
 }
 
 /// Says on standard error how far a command is.

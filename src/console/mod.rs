@@ -1,15 +1,21 @@
 //! What the operator can do with a shell: a closed list of commands. They run in the process that holds the data; a
-//! running server takes them at `DATA/control.sock`, see `socket`.
+//! running server takes them at `DATA/control.sock`, see `socket`; a backup comes as a `stream`.
 
 mod socket;
+mod stream;
+
+use std::io::Write;
 
 pub use socket::{Served, ask, serve};
+pub use stream::export;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::admin;
+use crate::backup::make::{self, Made, Source};
+use crate::backup::{BackupError, Watch};
 use crate::health::Status;
 use crate::health::checks::{self, Check};
 use crate::identity::control::Note;
@@ -31,6 +37,8 @@ pub enum Command {
     },
     /// Looks whether the instance is well.
     Doctor {},
+    /// Makes a backup: answered as a stream.
+    Export {},
     /// Makes a link that sets the password of the account of an address.
     UserReset {
         email: String,
@@ -49,6 +57,10 @@ pub enum Answer {
     },
     Doctor {
         checks: Vec<Check>,
+    },
+    /// A backup was made, and these are its contents.
+    Exported {
+        made: Made,
     },
     /// It could not run.
     Failed {
@@ -112,9 +124,16 @@ impl Console {
                 }
             }),
             Command::Doctor {} => Ok(Answer::Doctor { checks: checks::all(&self.status) }),
+            Command::Export {} => Err("a backup comes as a stream; nothing was done".to_owned()),
             Command::UserReset { email, drop_second_factor } => self.reset(email, *drop_second_factor),
         };
         done.unwrap_or_else(|said| Answer::Failed { said })
+    }
+
+    /// Writes a backup to `to`; blocks.
+    pub fn export<W: Write>(&self, to: W, watch: Watch<'_>) -> Result<(W, Made), BackupError> {
+        let source = Source { control: &self.control, door: &self.door, pool: &self.status.pool };
+        make::write(source, Actor::Operator, to, watch)
     }
 
     fn audit(&self, progress: &mut dyn FnMut(Answer)) -> Result<Answer, String> {
@@ -130,7 +149,11 @@ impl Console {
         for (id, _) in self.control.erasures().map_err(said)? {
             let place = format!("erased workspace {id}");
             let verified = self.control.verify_kept(id).map_err(|e| format!("{place}: {e}"))?;
-            chains.push(chain(place, verified));
+            let (lines, broken) = match verified {
+                Ok(lines) => (lines, None),
+                Err(broken) => (broken.line(), Some(broken.to_string())),
+            };
+            chains.push(Chain { place, lines, broken, broken_at: None });
         }
         Ok(Answer::Audit { chains })
     }

@@ -12,7 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Command, Console};
+use super::{Answer, Command, Console, stream};
 
 const NAME: &str = "control.sock";
 /// Bytes of a question; nothing that can be asked is longer.
@@ -50,7 +50,7 @@ pub fn serve(data_dir: &Path, console: Console) -> io::Result<Served> {
 }
 
 impl Served {
-    /// Takes no further command and removes the socket. What runs goes on to its end.
+    /// Takes no further command and removes the socket. What runs goes on to its end, but for a backup, which stops.
     pub async fn stop(self) {
         self.stop.cancel();
         let _ = self.running.await;
@@ -78,10 +78,10 @@ async fn listen(listener: UnixListener, owner: u32, console: Console, stop: Canc
             );
             continue;
         }
-        let console = console.clone();
+        let (console, stop) = (console.clone(), stop.clone());
         tasks.spawn(async move {
             let _place = place;
-            if let Err(error) = answer(stream, console).await {
+            if let Err(error) = answer(stream, console, stop).await {
                 tracing::warn!(%error, "a console command was not answered");
             }
         });
@@ -95,7 +95,7 @@ const fn may_ask(peer: u32, owner: u32) -> bool {
     peer == owner || peer == 0
 }
 
-async fn answer(stream: UnixStream, console: Console) -> io::Result<()> {
+async fn answer(stream: UnixStream, console: Console, stop: CancellationToken) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     let mut reader = BufReader::new(read.take(LONGEST));
@@ -105,6 +105,9 @@ async fn answer(stream: UnixStream, console: Console) -> io::Result<()> {
                     changed";
         return tell(&mut write, &Answer::Failed { said: said.into() }).await;
     };
+    if command == (Command::Export {}) {
+        return stream::serve(console, write, stop).await;
+    }
     let (sender, mut progress) = tokio::sync::mpsc::channel(PROGRESS);
     let running = tokio::task::spawn_blocking(move || {
         // A slow or lost listener misses some of it and delays nothing.
@@ -122,14 +125,10 @@ async fn tell(write: &mut (impl tokio::io::AsyncWrite + Unpin), answer: &Answer)
     write.write_all(text.as_bytes()).await
 }
 
-/// Asks the server that holds `data_dir`; `None` when none listens there. How far it is goes to `progress`.
-pub fn ask(
-    data_dir: &Path,
-    command: &Command,
-    progress: &mut dyn FnMut(Answer),
-) -> io::Result<Option<Answer>> {
+/// A connection to the server that holds `data_dir`; `None` when none listens there.
+pub(super) fn connect(data_dir: &Path) -> io::Result<Option<std::os::unix::net::UnixStream>> {
     let stream = std::os::unix::net::UnixStream::connect(data_dir.join(NAME));
-    let mut stream = match stream {
+    let stream = match stream {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             return Ok(None);
@@ -137,6 +136,16 @@ pub fn ask(
         Err(error) => return Err(error),
     };
     stream.set_read_timeout(Some(ANSWERING))?;
+    Ok(Some(stream))
+}
+
+/// Asks the server that holds `data_dir`; `None` when none listens there. How far it is goes to `progress`.
+pub fn ask(
+    data_dir: &Path,
+    command: &Command,
+    progress: &mut dyn FnMut(Answer),
+) -> io::Result<Option<Answer>> {
+    let Some(mut stream) = connect(data_dir)? else { return Ok(None) };
     let mut text = serde_json::to_string(command)?;
     text.push('\n');
     stream.write_all(text.as_bytes())?;

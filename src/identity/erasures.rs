@@ -218,8 +218,8 @@ impl Control {
     }
 
     /// [`Control::erased_slug`] inside a change.
-    pub(super) fn is_retired(&self, tx: &ControlTx, slug: &str) -> Result<bool, StoreError> {
-        tx.has(&RETIRED_SLUGS, &hash(self.lookups(), slug))
+    pub(super) fn is_retired(&self, read: &impl Read, slug: &str) -> Result<bool, StoreError> {
+        read.has(&RETIRED_SLUGS, &hash(self.lookups(), slug))
     }
 }
 

@@ -312,13 +312,22 @@ impl Control {
         Ok(all.into_iter().filter(|(_, row)| !row.is_over(now)).collect())
     }
 
-    /// The slug of a name that no other workspace ever had, also none that was erased.
+    /// The slug of a name that no other workspace ever had.
     fn free_slug(&self, tx: &ControlTx, id: WorkspaceId, name: &str) -> Result<String, IdentityError> {
-        let base = slug_of(name);
-        let mut slug = base.clone();
+        self.free_slug_like(tx, Some(id), &slug_of(name))
+    }
+
+    /// The slug `base`, with a suffix when another workspace than `id` ever had it, also one that was erased.
+    pub(super) fn free_slug_like(
+        &self,
+        read: &impl Read,
+        id: Option<WorkspaceId>,
+        base: &str,
+    ) -> Result<String, IdentityError> {
+        let mut slug = base.to_owned();
         for n in 2..10_000u32 {
-            let free = tx.get(&SLUGS, &slug)?.is_none_or(|owner| owner == id);
-            if free && !self.is_retired(tx, &slug)? {
+            let free = read.get(&SLUGS, &slug)?.is_none_or(|owner| Some(owner) == id);
+            if free && !self.is_retired(read, &slug)? {
                 return Ok(slug);
             }
             slug = format!("{base}-{n}");

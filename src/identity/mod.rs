@@ -8,6 +8,7 @@ pub mod ceremonies;
 pub mod control;
 pub mod deletion;
 pub mod erasures;
+pub mod imported;
 pub mod invitations;
 pub mod kept_audit;
 pub mod memberships;

@@ -80,9 +80,19 @@ pub fn enqueue(
     kind: &'static str,
     args: Value,
 ) -> Result<JobId, StoreError> {
+    enqueue_at(tx, ws, kind, args, ws.clock.now_ms())
+}
+
+/// Queues a job that is due at `due_ms`, milliseconds since 1970.
+pub fn enqueue_at(
+    tx: &mut Tx,
+    ws: &JobCause,
+    kind: &'static str,
+    args: Value,
+    due_ms: u64,
+) -> Result<JobId, StoreError> {
     let id = JobId::new(&ws.clock, &ws.random);
     let now = ws.clock.now();
-    let due_ms = ws.clock.now_ms();
     let row = JobRow {
         kind: kind.to_owned(),
         args,

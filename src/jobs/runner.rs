@@ -1,7 +1,7 @@
 //! Takes due jobs and runs them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,8 @@ struct Inner {
     background: Arc<Semaphore>,
     interactive: Arc<Semaphore>,
     wake: mpsc::UnboundedSender<WorkspaceId>,
+    /// When a workspace is looked at next, in milliseconds: one waiting task each, however far off.
+    later: Mutex<HashMap<WorkspaceId, u64>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -67,6 +69,7 @@ impl Runner {
             background: Arc::new(Semaphore::new(BACKGROUND)),
             interactive: Arc::new(Semaphore::new(INTERACTIVE)),
             wake: wake.clone(),
+            later: Mutex::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         });
@@ -139,17 +142,27 @@ impl Inner {
             }
         }
         if let Some(due) = next {
-            self.look_later(id, due - now);
+            self.look_later(id, due, due - now);
         }
         Ok(())
     }
 
-    fn look_later(self: &Arc<Self>, id: WorkspaceId, millis: u64) {
+    fn look_later(self: &Arc<Self>, id: WorkspaceId, due: u64, millis: u64) {
+        let later = || self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        if later().get(&id).is_some_and(|known| *known <= due) {
+            return;
+        }
+        later().insert(id, due);
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             tokio::select! {
                 () = this.stop.cancelled() => {}
                 () = tokio::time::sleep(std::time::Duration::from_millis(millis)) => {
+                    let mut later = this.later.lock().unwrap_or_else(PoisonError::into_inner);
+                    if later.get(&id) == Some(&due) {
+                        later.remove(&id);
+                    }
+                    drop(later);
                     let _ = this.wake.send(id);
                 }
             }

@@ -127,6 +127,12 @@ pub(super) fn words(letter: &Letter) -> Words {
             .button("Keep the account", link)
             .small(NOT_ME)
             .because(YOUR_ACCOUNT),
+        Letter::BackupFailed { at, said, link } => Words::new("A backup of Vynos failed".into())
+            .say("Nothing of the instance is affected, and earlier backups stay. Set right what the words say, then back up again.")
+            .fact("Begun", when(*at))
+            .fact("Reason", name(said))
+            .button("Open backups", link)
+            .because("you are an operator of this instance"),
         Letter::BudgetUsed { workspace, percent, spent, budget, link } => {
             let full = *percent >= 100;
             Words::of(workspace, format!("{percent}% of this month’s model budget is used"))

@@ -8,7 +8,7 @@ mod kinds;
 mod mailing;
 mod pages;
 mod preferences;
-mod records;
+pub mod records;
 
 pub use erase::{erase, forget, forget_org, forget_workspace};
 pub use inbox::unread;

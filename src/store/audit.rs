@@ -84,6 +84,7 @@ actions! {
     AccountAddressKept "account.address_kept"
     AccountChanged "account.changed"
     AccountJoined "account.joined"
+    AccountDataTaken "account.data_taken"
     AccountDeletionStarted "account.deletion_started"
     AccountDeletionStopped "account.deletion_stopped"
     AccountErased "account.erased"
@@ -92,10 +93,14 @@ actions! {
     AccountRestricted "account.restricted"
     AccountResumed "account.resumed"
     AccountSuspended "account.suspended"
-    AccountUnrestricted "account.unrestricted"
     AuditPruned "audit.pruned"
     AuditVerificationAsked "audit.verification_asked"
     AuditVerified "audit.verified"
+    BackupFailed "backup.failed"
+    BackupMade "backup.made"
+    BackupPlanChanged "backup.plan_changed"
+    BackupRemoved "backup.removed"
+    AccountUnrestricted "account.unrestricted"
     BudgetChanged "budget.changed"
     BudgetReached "budget.reached"
     ChangeSetDiscarded "change_set.discarded"
@@ -114,7 +119,12 @@ actions! {
     DocumentIndexed "document.indexed"
     DocumentUploaded "document.uploaded"
     DocumentsReindexed "documents.reindexed"
+    ExportAsked "export.asked"
+    ExportDownloaded "export.downloaded"
+    ExportMade "export.made"
+    ExportRemoved "export.removed"
     FindingsUpdated "findings.updated"
+    InstanceRestored "instance.restored"
     InstanceSetUp "instance.set_up"
     InstanceSettingsChanged "instance.settings_changed"
     InvitationAccepted "invitation.accepted"
@@ -174,6 +184,7 @@ actions! {
     WorkspaceDeletionStopped "workspace.deletion_stopped"
     WorkspaceErased "workspace.erased"
     WorkspaceErasureBegun "workspace.erasure_begun"
+    WorkspaceImported "workspace.imported"
     WorkspaceRenamed "workspace.renamed"
     WorkspaceRestricted "workspace.restricted"
     WorkspaceTransferred "workspace.transferred"
@@ -193,6 +204,7 @@ impl Action {
                 | Self::MailDropped
                 | Self::OrgDisconnected
                 | Self::OrgForgotten
+                | Self::RetentionApplied
                 | Self::WorkspaceErased
         )
     }
@@ -336,6 +348,11 @@ fn add(tx: &mut Tx, key: &SubKey, entry: Entry, seal: bool) -> Result<u64, Store
 
 fn is_due(newest: Option<Newest>, line: u64, at: Timestamp) -> bool {
     newest.is_none_or(|n| line - n.line >= APART || at.duration_since(n.at) >= APART_IN_TIME)
+}
+
+/// Whether a line was written behind the one with the hash `before` (empty for the first).
+pub fn follows(before: &str, event: &AuditEvent) -> Result<bool, StoreError> {
+    Ok(link(before, &AuditEvent { hash: String::new(), ..event.clone() })? == event.hash)
 }
 
 /// The hash of `event`, whose own is empty, behind the line with the hash `before` (empty = the first line), hex.

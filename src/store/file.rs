@@ -1,4 +1,7 @@
-//! One open data file: snapshots for reading, one writer at a time.
+//! One open data file: snapshots for reading, one writer at a time, compaction when idle. `copy` reads and writes rows as
+//! bytes.
+
+mod copy;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;

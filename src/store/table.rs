@@ -92,7 +92,7 @@ macro_rules! id_keys {
         }
     )*};
 }
-id_keys!(AccountId ApiTokenId ChangeSetId ConversationId DeploymentId DocumentId InvitationId JobId MailId
+id_keys!(AccountId ApiTokenId ChangeSetId ConversationId DeploymentId DocumentId ExportId InvitationId JobId MailId
     MessageId NoticeId OrgId PasskeyId RequestId SessionId TurnId WorkspaceId);
 
 /// Text ends with 00 01; a NUL inside it is written 00 FF. So text sorts bytewise and may be followed by

@@ -1,16 +1,20 @@
 //! The tenant. A [`Workspace`] is one keyspace file, its keys, blobs and index; code reaches it only through
 //! the handle that the [`door`] hands out for a verified membership, a due job or the console.
 //! `pool` opens and closes the files, `change` is the only way to write, `blobs` holds large files.
-//! `index` is what search reads, `space` what all of it takes on the disk, `retention` how long it is kept, `erase` takes it
-//! off.
+//! `building` fills a workspace before anybody is let in. `index` is what search reads, `space` what all of it takes on the disk,
+//! `retention` how long it is kept, `erase` takes it off. `held` is one state of it while a backup reads it, `rebuilt` a data
+//! directory that is made from a backup.
 
 pub mod blobs;
+mod building;
 pub mod change;
 pub mod door;
 mod erase;
+pub mod held;
 pub mod index;
 pub mod live;
 pub mod pool;
+pub mod rebuilt;
 pub mod retention;
 pub mod space;
 
@@ -23,6 +27,7 @@ use crate::store::audit::verify::Walk;
 use crate::store::audit::{Actor, Broken};
 use crate::store::{File, Snapshot, StoreError};
 
+pub use building::Building;
 pub use change::Change;
 pub use door::{Admin, Door, Entered, Keeper, Member, Owner, Processing, Refused, Viewer, Worker};
 pub use live::Live;

@@ -31,7 +31,7 @@ pub const FORMAT: u32 = 1;
 /// Open workspaces that are kept when nobody is in them: about 74 KB and one descriptor each.
 const KEPT: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 /// Memory for cached pages of one workspace, in bytes.
-const CACHE: usize = 2 << 20;
+pub(super) const CACHE: usize = 2 << 20;
 /// The table whose writes wake the job runner.
 pub(super) const JOBS_TABLE: &str = "jobs_due";
 
@@ -48,6 +48,8 @@ pub enum DataError {
         "{path} has format {found}, made by a newer Vynos; this one reads up to {FORMAT}. Nothing was changed"
     )]
     Newer { path: PathBuf, found: u32 },
+    #[error("{0} holds data already; a restore needs an empty directory. Nothing was changed")]
+    NotEmpty(PathBuf),
     #[error("{0} holds files that are not Vynos data; choose an empty directory")]
     NotOurs(PathBuf),
     #[error(transparent)]
@@ -129,11 +131,31 @@ impl DataDir {
         }
     }
 
+    /// Opens what [`DataDir::wrap_for_backup`] sealed.
+    pub fn unwrap_of_backup(&self, wrapped: &WrappedKey, place: &str) -> Result<DataKey, SealError> {
+        self.master.unwrap_key(wrapped, place)
+    }
+
+    /// Whether setup, or the first backup, has made that key.
+    pub fn has_recovery_key(&self) -> bool {
+        self.root.join("keys/recovery").exists()
+    }
+
     fn new_key(&self, place: &str) -> Result<DataKey, DataError> {
         let key = DataKey::new();
-        let path = self.root.join("keys").join(place);
-        write_new(&path, &self.master.wrap(&key, place).0).map_err(|e| DataError::File(path, e))?;
+        self.put_key(place, &key)?;
         Ok(key)
+    }
+
+    /// Keeps the data key of `place`, wrapped by the master key.
+    pub(super) fn put_key(&self, place: &str, key: &DataKey) -> Result<(), DataError> {
+        let path = self.root.join("keys").join(place);
+        write_new(&path, &self.master.wrap(key, place).0).map_err(|e| DataError::File(path, e))
+    }
+
+    /// Seals the key of a backup with the master key.
+    pub fn wrap_for_backup(&self, key: &DataKey, place: &str) -> WrappedKey {
+        self.master.wrap(key, place)
     }
 
     pub fn home(&self, id: WorkspaceId) -> PathBuf {
@@ -142,7 +164,7 @@ impl DataDir {
 }
 
 /// Writes a small file so that it is there whole or not at all.
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file =
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
@@ -271,7 +293,11 @@ impl Pool {
         let key = self.data.key(&id.to_string())?;
         let file = File::open(&home.join("keyspace.redb"), &key.sub(Use::Pages), CACHE)?;
         let tenant = Tenant::new(id, file, &key, &home, &self.shared);
-        tenant.blobs.sweep().map_err(|e| DataError::File(home, e))?;
+        tenant
+            .blobs
+            .sweep()
+            .and_then(|()| super::held::sweep(&home))
+            .map_err(|e| DataError::File(home, e))?;
         Ok(tenant)
     }
 
@@ -288,6 +314,13 @@ impl Pool {
         }
         open.lent.retain(|(_, lent)| lent.strong_count() > 0);
         open.lent.iter().all(|(lent, _)| *lent != id)
+    }
+
+    /// Closes a workspace whose files go.
+    pub(super) fn forget(&self, id: WorkspaceId) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.kept.pop(&id);
+        open.lent.retain(|(lent, _)| *lent != id);
     }
 
     /// Closes what nobody is in; called at shutdown, and by tests that copy files.

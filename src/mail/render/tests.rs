@@ -25,6 +25,11 @@ fn letters(x: &str) -> Vec<Letter> {
     vec![
         Letter::AccountDeleted { at: now },
         Letter::AccountDeletionStarted { ends, link: "/account/profile".into() },
+        Letter::BackupFailed {
+            at: now,
+            said: s("the disk is full; nothing half-written was kept. Free space and try again"),
+            link: "/admin/backups".into(),
+        },
         Letter::BudgetUsed {
             workspace: workspace(),
             percent: 80,
