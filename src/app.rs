@@ -33,6 +33,7 @@ use crate::meter::Meter;
 use crate::models::Models;
 use crate::orgs::{Orgs, Refreshing};
 use crate::retention::{Sweeper, Sweeping};
+use crate::people::{Reminders, Reminding};
 use crate::seal::{MasterKey, SealError, Secret};
 use crate::usage::{Sampler, Sampling};
 use crate::web::counts::Counts;
@@ -155,6 +156,9 @@ pub struct App {
     /// Removes what limits of workspaces take, and what grows without end.
     pub sweeper: Sweeper,
     sweeping: Sweeping,
+    /// Reminds people of what ends soon.
+    pub reminders: Reminders,
+    reminding: Reminding,
     _lock: std::fs::File,
 }
 
@@ -286,6 +290,7 @@ impl App {
             .map_err(|error| tracing::error!(%error, "console commands can't reach this server"))
             .ok();
         let (control, door) = (web.control.clone(), web.door.clone());
+        let reminders = Reminders::new(control.clone());
         let sampler = Sampler::new(control.clone(), door.clone(), options.clock.clone());
         let sweeper =
             Sweeper::new(control.clone(), door.clone(), options.clock.clone(), options.random.clone());
@@ -323,6 +328,8 @@ impl App {
             sampler,
             sweeping: sweeper.start(),
             sweeper,
+            reminding: reminders.start(),
+            reminders,
             _lock: lock,
         })
     }
@@ -349,7 +356,8 @@ impl App {
         }
         let _ = self.running.await;
         let Self { web, runner, ledger, mails, console, eraser, erasing, .. } = self;
-        let Self { keeper, keeping, backups, backing_up, sampler, sampling, sweeper, sweeping, .. } = self;
+        let Self { keeper, keeping, backups, backing_up, sampler, sampling, .. } = self;
+        let Self { sweeper, sweeping, reminders, reminding, .. } = self;
         drop(runner);
         keeping.stop().await;
         drop(keeper);
@@ -361,6 +369,8 @@ impl App {
         drop(sampler);
         sweeping.stop().await;
         drop(sweeper);
+        reminding.stop().await;
+        drop(reminders);
         if let Some(console) = console {
             console.stop().await;
         }
