@@ -35,11 +35,11 @@ use crate::orgs::{Orgs, Refreshing};
 use crate::people::{Reminders, Reminding};
 use crate::retention::{Sweeper, Sweeping};
 use crate::seal::{MasterKey, SealError, Secret};
-use crate::store::audit::prune::KeepFor;
 use crate::usage::{Sampler, Sampling};
 use crate::web::counts::Counts;
 use crate::web::{Problem, Web, form, guard, tls};
 use crate::workspace::pool::DataError;
+use crate::workspace::retention::audit_kept;
 use crate::workspace::{DataDir, Door, Pool};
 use crate::{causes, features, people};
 
@@ -228,10 +228,13 @@ impl App {
         let meter = Meter::new(control.clone());
         let chat = Chat { models: models.clone(), hub: Hub::default(), meter };
         let shown = web::Data::new(board.clone());
-        let keeper =
-            Keeper::new(control.clone(), door.clone(), options.clock.clone(), options.random.clone(), |_| {
-                Ok(KeepFor::YEAR)
-            });
+        let keeper = Keeper::new(
+            control.clone(),
+            door.clone(),
+            options.clock.clone(),
+            options.random.clone(),
+            audit_kept,
+        );
         let runner = Runner::start(
             door.clone(),
             &pool,

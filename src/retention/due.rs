@@ -9,7 +9,7 @@ use crate::orgs::history::{self, Old};
 use crate::store::audit::AUDIT;
 use crate::store::{Read as _, StoreError};
 use crate::workspace::Workspace;
-use crate::workspace::retention::{Limits, days_before};
+use crate::workspace::retention::{Limits, audit_months, days_before};
 use crate::{chat, knowledge};
 
 /// Documents whose names a preview lists.
@@ -95,9 +95,9 @@ impl Going {
         for old in versions(ws, limits, at)? {
             going.versions.add(old.seen, old.bytes);
         }
-        let before = days_before(at, limits.audit);
+        let until = audit_months(limits.audit).ended(at);
         ws.read()?.scan(&AUDIT).each(|_, line| {
-            let due = line.at < before;
+            let due = line.at <= until;
             if due {
                 going.audit.add(line.at, (line.target.len() + line.hash.len()) as u64);
             }

@@ -193,7 +193,7 @@ fn sentences(limits: Limits) -> Vec<String> {
         ),
         None => "Every version of every component stays.".into(),
     });
-    said.push(format!("Audit lines stay for {} days.", limits.audit));
+    said.push(format!("Audit lines stay for at least {} days.", limits.audit));
     said
 }
 

@@ -206,6 +206,7 @@ impl Action {
                 | Self::MailDropped
                 | Self::OrgDisconnected
                 | Self::OrgForgotten
+                | Self::RetentionApplied
                 | Self::WorkspaceErased
         )
     }

@@ -4,7 +4,9 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::Workspace;
 use crate::ids::AccountId;
+use crate::store::audit::prune::KeepFor;
 use crate::store::{Read, StoreError, Table};
 
 /// One row; none while everything is as at the beginning.
@@ -91,9 +93,15 @@ pub fn in_force(read: &impl Read, now: Timestamp) -> Result<Limits, StoreError> 
     Ok(kept(read)?.map(|kept| kept.in_force(now)).unwrap_or_default())
 }
 
-/// Days for which audit lines of the workspace are kept: a year or more. For whatever prunes them.
-pub fn audit_days(read: &impl Read, now: Timestamp) -> Result<u32, StoreError> {
-    Ok(in_force(read, now)?.audit.max(AUDIT_DAYS))
+/// How long the workspace keeps its audit lines now: a year or more. For what prunes them.
+pub fn audit_kept(ws: &Workspace) -> Result<KeepFor, StoreError> {
+    Ok(audit_months(in_force(&ws.read()?, ws.clock().now())?.audit))
+}
+
+/// Whole months that are at least so many days.
+pub fn audit_months(days: u32) -> KeepFor {
+    let (years, rest) = (days / AUDIT_DAYS, days % AUDIT_DAYS);
+    KeepFor::months(u16::try_from(years * 12 + rest.div_ceil(28)).unwrap_or(u16::MAX))
 }
 
 /// The moment `days` before: what is older is due.
@@ -128,6 +136,17 @@ mod tests {
         assert_eq!(set.conversation_goes(at("2026-08-04T00:00:00Z")), Some(at("2026-11-02T00:00:00Z")));
         assert_eq!(set.conversation_goes(at("2026-10-01T00:00:00Z")), Some(set.applies));
         assert_eq!(set.conversation_goes(now), Some(at("2026-12-01T00:00:00Z")));
+    }
+
+    #[test]
+    fn audit_lines_stay_at_least_so_many_days() {
+        assert_eq!(audit_months(365), KeepFor::YEAR);
+        assert_eq!(audit_months(0), KeepFor::YEAR);
+        assert_eq!(audit_months(730), KeepFor::months(24));
+        for days in [366, 400, 500, 1_000, MOST_DAYS] {
+            let now = at("2027-03-01T00:00:00Z");
+            assert!(audit_months(days).ended(now) <= days_before(now, days), "{days}");
+        }
     }
 
     #[test]

@@ -12,9 +12,10 @@ use vynos::jobs::JOBS;
 use vynos::knowledge::records::DOCUMENTS;
 use vynos::ledger::{DAYS, LINES};
 use vynos::orgs::records::{Change, HISTORY, Version};
+use vynos::store::audit::prune::KeepFor;
 use vynos::store::audit::{AUDIT, Action};
 use vynos::store::{Read as _, StoreError};
-use vynos::workspace::retention::{RETENTION, audit_days};
+use vynos::workspace::retention::{RETENTION, audit_kept};
 
 use crate::access::signed_in;
 use crate::chat_pages::{CHAT, ask, ended, talking};
@@ -138,8 +139,7 @@ async fn owners_set_limits_admins_read_them_and_wrong_ones_are_refused() {
     assert_eq!(ada.post("/account/confirm", &[("password", PASSWORD), ("next", "/")]).await.status, 303);
     assert_eq!(set(&ada, &[("audit", "730")]).await.location(), PAGE);
     let ws = server.app().web.door.for_runner(workspace(&server)).unwrap();
-    let (read, now) = (ws.read().unwrap(), server.clock.now());
-    assert_eq!(audit_days(&read, now).unwrap(), 730);
+    assert_eq!(audit_kept(&ws).unwrap(), KeepFor::months(24));
 }
 
 #[tokio::test(flavor = "multi_thread")]
