@@ -33,6 +33,7 @@ use crate::meter::Meter;
 use crate::models::Models;
 use crate::orgs::{Orgs, Refreshing};
 use crate::retention::{Sweeper, Sweeping};
+use crate::people::{Reminders, Reminding};
 use crate::seal::{MasterKey, SealError, Secret};
 use crate::store::audit::prune::KeepFor;
 use crate::usage::{Sampler, Sampling};
@@ -155,6 +156,9 @@ pub struct App {
     /// Removes what limits of workspaces take, and what grows without end.
     pub sweeper: Sweeper,
     sweeping: Sweeping,
+    /// Reminds people of what ends soon.
+    pub reminders: Reminders,
+    reminding: Reminding,
     _lock: std::fs::File,
 }
 
@@ -283,6 +287,7 @@ impl App {
             .map_err(|error| tracing::error!(%error, "console commands can't reach this server"))
             .ok();
         let (control, door) = (web.control.clone(), web.door.clone());
+        let reminders = Reminders::new(control.clone());
         let sampler = Sampler::new(control.clone(), door.clone(), options.clock.clone());
         let sweeper =
             Sweeper::new(control.clone(), door.clone(), options.clock.clone(), options.random.clone());
@@ -320,6 +325,8 @@ impl App {
             sampler,
             sweeping: sweeper.start(),
             sweeper,
+            reminding: reminders.start(),
+            reminders,
             _lock: lock,
         })
     }
@@ -346,7 +353,8 @@ impl App {
         }
         let _ = self.running.await;
         let Self { web, runner, ledger, mails, console, eraser, erasing, .. } = self;
-        let Self { keeper, keeping, backups, backing_up, sampler, sampling, sweeper, sweeping, .. } = self;
+        let Self { keeper, keeping, backups, backing_up, sampler, sampling, .. } = self;
+        let Self { sweeper, sweeping, reminders, reminding, .. } = self;
         drop(runner);
         keeping.stop().await;
         drop(keeper);
@@ -358,6 +366,8 @@ impl App {
         drop(sampler);
         sweeping.stop().await;
         drop(sweeper);
+        reminding.stop().await;
+        drop(reminders);
         if let Some(console) = console {
             console.stop().await;
         }

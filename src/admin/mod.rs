@@ -1,4 +1,4 @@
-//! The instance, for its operators: its `workspaces` and `accounts` (and the `reset` that lets somebody in again), its `policy`, the
+//! The instance, for its operators: its `workspaces` (each with its `quota`) and `accounts` (and the `reset` that lets somebody in again), its `policy`, the
 //! `model` endpoint with its `prices` and the `mail` server with its `outbox`. Never the contents of a workspace: names, sizes, members and state at most.
 
 mod accounts;
@@ -7,6 +7,7 @@ mod model;
 mod outbox;
 mod policy;
 mod prices;
+mod quota;
 pub mod reset;
 mod sso;
 mod workspaces;
@@ -21,6 +22,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     outbox::routes(config);
     policy::routes(config);
     prices::routes(config);
+    quota::routes(config);
     sso::routes(config);
     workspaces::routes(config);
 }

@@ -6,6 +6,7 @@ use actix_web::{HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
+use super::quota;
 use crate::identity::{Creators, Quota, Required, Settings};
 use crate::web::page::{render_with, see_other};
 use crate::web::problem::FieldError;
@@ -48,17 +49,13 @@ impl Typed {
     fn read(&self) -> Result<impl FnOnce(&mut Settings) + use<>, Vec<FieldError>> {
         let mut errors = Vec::new();
         let mut number = |field: &str, typed: &str, least: u32, most: u32| {
-            typed.trim().parse().ok().filter(|n| (least..=most).contains(n)).unwrap_or_else(|| {
-                let message = format!("Enter a whole number from {least} to {most}.");
-                errors.push(FieldError { field: field.to_owned(), message });
-                least
-            })
+            quota::whole(&mut errors, field, typed, least, most)
         };
         let idle = number("session_idle_minutes", &self.session_idle_minutes, 15, 10_080);
         let days = number("session_days", &self.session_days, 1, 90);
-        let gigabytes = number("quota_gigabytes", &self.quota_gigabytes, 1, 100_000);
-        let documents = number("quota_documents", &self.quota_documents, 1, 1_000_000);
-        let members = number("quota_members", &self.quota_members, 1, 100_000);
+        let gigabytes = number("quota_gigabytes", &self.quota_gigabytes, 1, quota::MOST_GIGABYTES);
+        let documents = number("quota_documents", &self.quota_documents, 1, quota::MOST_DOCUMENTS);
+        let members = number("quota_members", &self.quota_members, 1, quota::MOST_MEMBERS);
         let contact = self.privacy_contact.trim().to_owned();
         if contact.chars().count() > 300 || contact.chars().any(char::is_control) {
             let message = "Enter at most 300 characters on one line.".to_owned();

@@ -209,14 +209,6 @@ impl<'s> Apex<'s> {
         let column = self.source.get(start..byte).map_or(0, |text| text.chars().count());
         (line as u32, column as u32 + 1)
     }
-
-    /// The text of a line (from 1) without its line break.
-    pub fn line_text(&self, line: u32) -> &'s str {
-        let start =
-            self.lines.get((line as usize).saturating_sub(1)).map_or(self.source.len(), |at| *at as usize);
-        let end = self.lines.get(line as usize).map_or(self.source.len(), |at| *at as usize);
-        self.source.get(start..end).unwrap_or("").trim_end_matches(['\n', '\r'])
-    }
 }
 
 /// One node of the tree. Copied freely.

@@ -18,6 +18,7 @@ pub use expire::{expire, quiet, said_bytes};
 pub use pages::{recent, routes};
 pub use verbs::{Asked, TURN, erase, of, pin, rename, topic};
 
+use crate::identity::Role;
 use crate::jobs::Kind;
 use crate::meter::Meter;
 use crate::models::Models;
@@ -35,6 +36,6 @@ impl Chat {
     /// The background work of this slice.
     pub fn jobs(&self) -> Vec<Kind> {
         let this = self.clone();
-        vec![Kind::new(TURN, move |job| turn::run(this.clone(), job)).interactive()]
+        vec![Kind::new(TURN, move |job| turn::run(this.clone(), job)).interactive().asked_by(Role::Member)]
     }
 }

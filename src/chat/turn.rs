@@ -41,6 +41,7 @@ const LONGEST_TOOL: Duration = Duration::from_secs(20);
 const LONGEST_VALIDATION: Duration = Duration::from_mins(8);
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 const MAX_TOKENS: u32 = 8_192;
+const STOPPED: &str = "The turn was stopped.";
 const NO_BUDGET: &str = "The tool budget of this turn is used up. Answer with what you have.";
 
 #[derive(Deserialize)]
@@ -84,6 +85,8 @@ pub async fn run(chat: Chat, job: JobContext) -> Result<(), JobError> {
                 let detail = format!("{why}. Your message is saved. Answer again.");
                 End::Failed { detail, request_id: None }
             }
+            // Whoever asked is no member any more.
+            Err(JobError::Cancelled) if !steps.is_put_off() => End::Stopped,
             Err(error) => {
                 chat.hub.close(id);
                 return Err(error);
@@ -138,6 +141,7 @@ impl Answer {
     }
 
     async fn write(&mut self, chat: &Chat, steps: &Steps) -> Result<End, JobError> {
+        steps.check()?;
         let read = self.ws.read()?;
         let Some(conversation) = read.get(&CONVERSATIONS, &self.turn.conversation)? else {
             return Ok(End::Stopped);
@@ -182,6 +186,10 @@ impl Answer {
             if let Some(why) = self.ws.hindered() {
                 return Ok(hindered(&why));
             }
+            if self.running.stop.is_cancelled() {
+                return Ok(End::Stopped);
+            }
+            steps.check()?;
             let last = step == STEPS
                 || self.calls.values().sum::<usize>() >= CALLS
                 || self.began.elapsed() > LONGEST;
@@ -228,7 +236,7 @@ impl Answer {
                     return Ok(End::Stopped);
                 }
                 steps.check()?;
-                results.push(Box::pin(self.look(call, scope)).await);
+                results.push(Box::pin(self.look(call, scope, steps)).await);
             }
             self.replays.push(Replay::of_results(&results));
             messages.push(Wire::Results(results));
@@ -305,7 +313,7 @@ impl Answer {
     }
 
     /// Carries out one call.
-    async fn look(&mut self, call: ToolCall, scope: &Scope) -> ToolResult {
+    async fn look(&mut self, call: ToolCall, scope: &Scope, steps: &Steps) -> ToolResult {
         let Ok(input) = call.input else {
             return ToolResult::error(&call.id, "The input is no JSON object. Send it again.".into());
         };
@@ -319,8 +327,15 @@ impl Answer {
         self.tell(tool(&call.name, "running", &summary));
         let brought = match call.name.as_str() {
             change::PROPOSE => self.propose(scope, input).await,
-            change::VALIDATE => self.validate(scope, input).await,
-            _ => read(scope.clone(), call.name.clone(), input).await,
+            change::VALIDATE => self.validate(scope, input, steps).await,
+            _ => {
+                let stop = self.running.stop.clone();
+                tokio::select! {
+                    () = stop.cancelled() => Err(tools::Failed(STOPPED.into())),
+                    () = steps.cancel.cancelled() => Err(tools::Failed(STOPPED.into())),
+                    brought = read(scope.clone(), call.name.clone(), input) => brought,
+                }
+            }
         };
         let failed = brought.is_err();
         let (found, result) = match brought {
@@ -355,11 +370,17 @@ impl Answer {
         Ok(brought)
     }
 
-    async fn validate(&mut self, scope: &Scope, input: Map<String, Value>) -> Result<Brought, tools::Failed> {
+    async fn validate(
+        &mut self,
+        scope: &Scope,
+        input: Map<String, Value>,
+        steps: &Steps,
+    ) -> Result<Brought, tools::Failed> {
         let stop = self.running.stop.clone();
         let validated = change::validate(scope, self.turn.conversation, input);
         let validated = tokio::select! {
-            () = stop.cancelled() => return Err(tools::Failed("A person stopped the turn.".into())),
+            () = stop.cancelled() => return Err(tools::Failed(STOPPED.into())),
+            () = steps.cancel.cancelled() => return Err(tools::Failed(STOPPED.into())),
             validated = tokio::time::timeout(LONGEST_VALIDATION, validated) => validated,
         };
         match validated {

@@ -63,10 +63,6 @@ pub struct Approval {
 }
 
 impl Approval {
-    pub fn hash(&self) -> &str {
-        &self.hash
-    }
-
     pub fn by(&self) -> AccountId {
         self.by
     }

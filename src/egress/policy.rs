@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
 use super::address::{Reach, may_reach};
@@ -13,7 +14,7 @@ const SALESFORCE: [&str; 2] = [".salesforce.com", ".salesforce.mil"];
 const SALESFORCE_API_ONLY: [&str; 1] = [".force.com"];
 
 /// A server that is dialled without a URL.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostPort {
     pub host: String,
     pub port: u16,
@@ -24,6 +25,8 @@ pub struct HostPort {
 pub struct Policy {
     /// The mail server. May be private.
     pub mail: Option<HostPort>,
+    /// Further mail servers, which workspaces may choose. May be private.
+    pub workspace_mail: Vec<HostPort>,
     /// Base URLs of model endpoints. May be private.
     pub models: Vec<Url>,
     /// Origins of the single sign-on provider. May be private.
@@ -91,7 +94,8 @@ impl Policy {
             hosts.push((format!("*{suffix}:443"), Purpose::Salesforce));
         }
         hosts.extend(self.extra_salesforce.iter().map(|url| (of(url), Purpose::Salesforce)));
-        hosts.extend(self.mail.iter().map(|to| (format!("{}:{}", to.host, to.port), Purpose::Mail)));
+        let mail = self.mail.iter().chain(&self.workspace_mail);
+        hosts.extend(mail.map(|to| (format!("{}:{}", to.host, to.port), Purpose::Mail)));
         hosts.extend(self.sso.iter().map(|url| (of(url), Purpose::Sso)));
         hosts
     }
@@ -100,8 +104,8 @@ impl Policy {
     pub(super) fn check_dial(&self, to: &HostPort) -> Result<Reach, EgressError> {
         let refuse =
             |reason: &str| Err(EgressError::Refused { host: to.host.clone(), reason: reason.to_owned() });
-        if self.mail.as_ref() != Some(to) {
-            return refuse("it is not the configured mail server");
+        if !self.mail.iter().chain(&self.workspace_mail).any(|known| known == to) {
+            return refuse("it is not a mail server of this instance");
         }
         if to.host.parse().is_ok_and(|ip| !may_reach(ip, Reach::Intranet)) {
             return refuse("its address may not be reached");
@@ -199,6 +203,10 @@ mod tests {
         assert!(policy.check_dial(&server("mail.halden.example", 465)).is_ok());
         assert!(policy.check_dial(&server("mail.halden.example", 25)).is_err());
         assert!(policy.check_dial(&server("evil.example", 465)).is_err());
+        let workspaces =
+            Policy { workspace_mail: vec![server("relay.halden.example", 587)], ..policy.clone() };
+        assert!(workspaces.check_dial(&server("relay.halden.example", 587)).is_ok());
+        assert!(workspaces.check_dial(&server("relay.halden.example", 465)).is_err());
         let metadata = Policy { mail: Some(server("169.254.169.254", 80)), ..Policy::default() };
         assert!(metadata.check_dial(&server("169.254.169.254", 80)).is_err());
         let url = Url::parse("https://mail.halden.example:465/").unwrap();

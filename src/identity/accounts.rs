@@ -235,3 +235,47 @@ impl Control {
         Ok(read.get(&ACCOUNTS, &id)?.map(|account| (id, account)))
     }
 }
+
+/// The addresses of a pasted list: separated by commas, semicolons, lines or spaces, each once, also written as
+/// `Name <address>`. What is no address comes back as it was typed.
+pub fn addresses(text: &str) -> (Vec<Email>, Vec<String>) {
+    let (mut found, mut bad): (Vec<Email>, Vec<String>) = (Vec::new(), Vec::new());
+    for piece in text.split([',', ';', '\n', '\r']).map(str::trim).filter(|piece| !piece.is_empty()) {
+        let inner = piece.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(inner, _)| inner);
+        if !piece.contains('@') {
+            bad.push(piece.to_owned());
+            continue;
+        }
+        for word in inner.unwrap_or(piece).split_whitespace() {
+            match word.parse::<Email>() {
+                Ok(email) if found.iter().any(|known| known.key() == email.key()) => {}
+                Ok(email) => found.push(email),
+                Err(_) => bad.push(word.to_owned()),
+            }
+        }
+    }
+    (found, bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pasted_list_is_read_address_by_address() {
+        let text =
+            "ada@a.example, Max Born <max@b.example>;\n ADA@a.example max@b\nlise@c.example lost@,no address";
+        let (found, bad) = addresses(text);
+        let found: Vec<&str> = found.iter().map(Email::as_str).collect();
+        assert_eq!(found, ["ada@a.example", "max@b.example", "lise@c.example"]);
+        assert_eq!(bad, ["max@b", "lost@", "no address"]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_breaks_the_reading_of_addresses(text in ".{0,400}") {
+            let (found, bad) = addresses(&text);
+            proptest::prop_assert!(found.len() + bad.len() <= text.len());
+        }
+    }
+}

@@ -18,7 +18,7 @@ use crate::store::{COMPACTION_DUE, File, Read as _, Snapshot, StoreError, Tx};
 /// Memory for cached pages of the control file, in bytes.
 const CACHE: usize = 4 << 20;
 /// Tables whose writes wake the sender of mails.
-const MAIL_TABLES: [&str; 2] = ["outbox_due", "mail_server"];
+const MAIL_TABLES: [&str; 4] = ["outbox_due", "mail_server", "workspace_mail", "workspace_mail_servers"];
 /// Accounts waiting for a slow listener; one that falls further behind looks at everything.
 const TOLD_WAITING: usize = 256;
 

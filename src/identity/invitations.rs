@@ -26,6 +26,10 @@ pub const LASTS: SignedDuration = SignedDuration::from_hours(7 * 24);
 pub const AT_ONCE: usize = 100;
 /// Links of a workspace that may be made in a day: mails to strangers go out in its name.
 const A_DAY: usize = 500;
+/// Who has not come is reminded once, when so much of the time is left.
+const REMINDED_BEFORE: SignedDuration = SignedDuration::from_hours(48);
+/// Who came is listed for so long.
+const LISTED_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// The same address gets the next link after this long at the earliest.
 const AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(1);
 /// What has ended for this long is forgotten: it holds the address of somebody who did not come.
@@ -46,6 +50,12 @@ pub struct Invitation {
     pub mail: Option<MailId>,
     /// Keyed hash of the link's token.
     link: [u8; 32],
+    /// The same of the link in the reminder; both work until one is used.
+    #[serde(default)]
+    reminder: Option<[u8; 32]>,
+    /// When somebody joined with it; its links open nothing since.
+    #[serde(default)]
+    pub accepted: Option<Timestamp>,
 }
 
 /// A link that was just made: the token is known here and nowhere else.
@@ -103,7 +113,7 @@ impl Control {
             };
             results.push(if member {
                 refused(email, "is a member already")
-            } else if known.as_ref().is_some_and(|(_, row)| row.ends > now) {
+            } else if known.as_ref().is_some_and(|(_, row)| row.ends > now && row.accepted.is_none()) {
                 refused(email, "is invited already; send the invitation again below")
             } else if left == 0 {
                 refused(email, "was not invited: 500 invitations a day is the most; try again tomorrow")
@@ -111,7 +121,7 @@ impl Control {
                 left -= 1;
                 let id = match known {
                     Some((id, row)) => {
-                        tx.remove(&INVITATION_LINKS, &row.link)?;
+                        drop_links(tx, &row)?;
                         id
                     }
                     None => InvitationId::new(self.clock(), self.random()),
@@ -130,14 +140,14 @@ impl Control {
         workspace: WorkspaceId,
         id: InvitationId,
     ) -> Result<Issued, IdentityError> {
-        let row = tx.get(&INVITATIONS, &(workspace, id))?.ok_or(IdentityError::NoSuchInvitation)?;
+        let row = open_invitation(tx, workspace, id)?;
         Self::may_manage(tx, by, workspace, row.role)?;
         let since = self.clock().now().duration_since(row.sent);
         if since < AGAIN_AFTER {
             let wait = AGAIN_AFTER.saturating_sub(since).as_secs().max(1);
             return Err(IdentityError::TooMany(wait.unsigned_abs()));
         }
-        tx.remove(&INVITATION_LINKS, &row.link)?;
+        drop_links(tx, &row)?;
         let issued = self.issue(tx, by, workspace, id, row.email, row.role)?;
         Ok(Issued { replaces: row.mail, ..issued })
     }
@@ -155,7 +165,17 @@ impl Control {
         let (sent, link) = (self.clock().now(), self.link_of(&token));
         let ends = sent.checked_add(LASTS).unwrap_or(Timestamp::MAX);
         tx.put(&INVITATION_LINKS, &link, &(workspace, id))?;
-        let row = Invitation { email: email.clone(), role, by, sent, ends, mail: None, link };
+        let row = Invitation {
+            email: email.clone(),
+            role,
+            by,
+            sent,
+            ends,
+            mail: None,
+            link,
+            reminder: None,
+            accepted: None,
+        };
         tx.put(&INVITATIONS, &(workspace, id), &row)?;
         Ok(Issued { id, replaces: None, email, role, token: Secret::new(token), ends })
     }
@@ -179,7 +199,7 @@ impl Control {
         workspace: WorkspaceId,
         id: InvitationId,
     ) -> Result<Invitation, IdentityError> {
-        let row = tx.get(&INVITATIONS, &(workspace, id))?.ok_or(IdentityError::NoSuchInvitation)?;
+        let row = open_invitation(tx, workspace, id)?;
         Self::may_manage(tx, by, workspace, row.role)?;
         drop_invitation(tx, workspace, id, &row)?;
         Ok(row)
@@ -244,7 +264,9 @@ impl Control {
             }
             self.put_member(tx, workspace, account, invitation.role)?;
         }
-        drop_invitation(tx, workspace, id, &invitation)?;
+        drop_links(tx, &invitation)?;
+        let accepted = Some(self.clock().now());
+        tx.put(&INVITATIONS, &(workspace, id), &Invitation { accepted, ..invitation.clone() })?;
         Ok((workspace, id, invitation))
     }
 
@@ -253,13 +275,62 @@ impl Control {
         &self,
         workspace: WorkspaceId,
     ) -> Result<Vec<(InvitationId, Invitation)>, StoreError> {
-        let rows = self.read()?.scan(&INVITATIONS).under(&workspace).rows()?;
-        let mut rows: Vec<_> = rows.into_iter().map(|((_, id), row)| (id, row)).collect();
+        let mut rows = self.all_invitations_of(workspace)?;
+        rows.retain(|(_, row)| row.accepted.is_none());
         rows.sort_by_key(|(_, row)| std::cmp::Reverse(row.sent));
         Ok(rows)
     }
 
-    /// Answers how many there were.
+    /// Those that were accepted in the last seven days, newest first.
+    pub fn accepted_invitations_of(
+        &self,
+        workspace: WorkspaceId,
+    ) -> Result<Vec<(InvitationId, Invitation)>, StoreError> {
+        let (now, mut rows) = (self.clock().now(), self.all_invitations_of(workspace)?);
+        rows.retain(|(_, row)| row.accepted.is_some_and(|at| now.duration_since(at) <= LISTED_AFTER));
+        rows.sort_by_key(|(_, row)| std::cmp::Reverse(row.accepted));
+        Ok(rows)
+    }
+
+    fn all_invitations_of(
+        &self,
+        workspace: WorkspaceId,
+    ) -> Result<Vec<(InvitationId, Invitation)>, StoreError> {
+        let rows = self.read()?.scan(&INVITATIONS).under(&workspace).rows()?;
+        Ok(rows.into_iter().map(|((_, id), row)| (id, row)).collect())
+    }
+
+    /// The invitations that went out by mail, are two days from their end and got no reminder, of all workspaces; each with
+    /// its mail.
+    pub fn due_reminders(&self) -> Result<Vec<(WorkspaceId, InvitationId, MailId)>, StoreError> {
+        let (now, mut due) = (self.clock().now(), Vec::new());
+        self.read()?.scan(&INVITATIONS).each(|(workspace, id), row| {
+            let mail = row.mail.filter(|_| row.wants_reminder(now));
+            due.extend(mail.map(|mail| (workspace, id, mail)));
+            true
+        })?;
+        Ok(due)
+    }
+
+    /// Makes the link of a reminder inside a change, if it is still due; `mail` carries it. The first link goes on working.
+    pub fn remind(
+        &self,
+        tx: &mut ControlTx,
+        workspace: WorkspaceId,
+        id: InvitationId,
+        mail: MailId,
+    ) -> Result<Option<(Secret, Invitation)>, StoreError> {
+        let due = tx.get(&INVITATIONS, &(workspace, id))?;
+        let Some(row) = due.filter(|row| row.wants_reminder(self.clock().now())) else { return Ok(None) };
+        let token = URL_SAFE_NO_PAD.encode(self.random().bytes::<32>());
+        let link = self.link_of(&token);
+        tx.put(&INVITATION_LINKS, &link, &(workspace, id))?;
+        let reminded = Invitation { reminder: Some(link), mail: Some(mail), ..row.clone() };
+        tx.put(&INVITATIONS, &(workspace, id), &reminded)?;
+        Ok(Some((Secret::new(token), row)))
+    }
+
+    /// Forgets what has ended, or was accepted, long enough ago; answers how many there were.
     pub(super) fn forget_ended_invitations(
         &self,
         tx: &mut ControlTx,
@@ -267,7 +338,7 @@ impl Control {
     ) -> Result<usize, StoreError> {
         let now = self.clock().now();
         let mut ended = tx.scan(&INVITATIONS).under(&workspace).rows()?;
-        ended.retain(|(_, row)| now.duration_since(row.ends) > FORGOTTEN_AFTER);
+        ended.retain(|(_, row)| row.is_forgotten(now));
         for ((_, id), row) in &ended {
             drop_invitation(tx, workspace, *id, row)?;
         }
@@ -289,6 +360,29 @@ pub(super) fn withdraw_all(tx: &mut ControlTx, workspace: WorkspaceId) -> Result
     Ok(mails)
 }
 
+impl Invitation {
+    fn wants_reminder(&self, now: Timestamp) -> bool {
+        let left = self.ends.duration_since(now);
+        let open = self.accepted.is_none() && self.reminder.is_none() && left.is_positive();
+        open && self.mail.is_some() && left <= REMINDED_BEFORE
+    }
+
+    fn is_forgotten(&self, now: Timestamp) -> bool {
+        let listed = self.accepted.is_none_or(|at| now.duration_since(at) <= LISTED_AFTER);
+        now.duration_since(self.ends) > FORGOTTEN_AFTER || !listed
+    }
+}
+
+/// An invitation that nobody has accepted.
+fn open_invitation(
+    tx: &ControlTx,
+    workspace: WorkspaceId,
+    id: InvitationId,
+) -> Result<Invitation, IdentityError> {
+    let row = tx.get(&INVITATIONS, &(workspace, id))?.filter(|row| row.accepted.is_none());
+    row.ok_or(IdentityError::NoSuchInvitation)
+}
+
 /// Drops an invitation that names somebody who is erased.
 pub(super) fn forget(tx: &mut ControlTx, workspace: WorkspaceId, id: InvitationId) -> Result<(), StoreError> {
     match tx.get(&INVITATIONS, &(workspace, id))? {
@@ -303,50 +397,14 @@ fn drop_invitation(
     id: InvitationId,
     row: &Invitation,
 ) -> Result<(), StoreError> {
-    tx.remove(&INVITATION_LINKS, &row.link)?;
+    drop_links(tx, row)?;
     tx.remove(&INVITATIONS, &(workspace, id)).map(|_| ())
 }
 
-/// The addresses of a pasted list: separated by commas, semicolons, lines or spaces, each once, also written as
-/// `Name <address>`. What is no address comes back as it was typed.
-pub fn addresses(text: &str) -> (Vec<Email>, Vec<String>) {
-    let (mut found, mut bad): (Vec<Email>, Vec<String>) = (Vec::new(), Vec::new());
-    for piece in text.split([',', ';', '\n', '\r']).map(str::trim).filter(|piece| !piece.is_empty()) {
-        let inner = piece.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(inner, _)| inner);
-        if !piece.contains('@') {
-            bad.push(piece.to_owned());
-            continue;
-        }
-        for word in inner.unwrap_or(piece).split_whitespace() {
-            match word.parse::<Email>() {
-                Ok(email) if found.iter().any(|known| known.key() == email.key()) => {}
-                Ok(email) => found.push(email),
-                Err(_) => bad.push(word.to_owned()),
-            }
-        }
+/// Its links open nothing any more.
+fn drop_links(tx: &mut ControlTx, row: &Invitation) -> Result<(), StoreError> {
+    for link in [Some(row.link), row.reminder].into_iter().flatten() {
+        tx.remove(&INVITATION_LINKS, &link)?;
     }
-    (found, bad)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pasted_list_is_read_address_by_address() {
-        let text =
-            "ada@a.example, Max Born <max@b.example>;\n ADA@a.example max@b\nlise@c.example lost@,no address";
-        let (found, bad) = addresses(text);
-        let found: Vec<&str> = found.iter().map(Email::as_str).collect();
-        assert_eq!(found, ["ada@a.example", "max@b.example", "lise@c.example"]);
-        assert_eq!(bad, ["max@b", "lost@", "no address"]);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_text_breaks_the_reading_of_addresses(text in ".{0,400}") {
-            let (found, bad) = addresses(&text);
-            proptest::prop_assert!(found.len() + bad.len() <= text.len());
-        }
-    }
+    Ok(())
 }

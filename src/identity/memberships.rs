@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::IdentityError;
 use super::accounts::{ACCOUNTS, Account};
-use super::control::{Control, ControlTx};
+use super::control::{Control, ControlTx, Note};
 use super::settings::{Quota, SETTINGS};
 use crate::ids::{AccountId, WorkspaceId};
 use crate::store::{Read, StoreError, Table};
@@ -234,6 +234,14 @@ impl Control {
         Ok(match own {
             Some(quota) => quota,
             None => read.get(&SETTINGS, &0)?.unwrap_or_default().quota,
+        })
+    }
+
+    /// Gives a workspace limits of its own under an audit line; `None` = those of the instance hold again.
+    pub fn set_quota(&self, note: Note, id: WorkspaceId, quota: Option<Quota>) -> Result<(), IdentityError> {
+        self.change_now(note, |tx| {
+            let row = tx.get(&WORKSPACES, &id)?.ok_or(IdentityError::NotMember)?;
+            Ok(tx.put(&WORKSPACES, &id, &WorkspaceRow { quota, ..row })?)
         })
     }
 

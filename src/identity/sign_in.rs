@@ -31,8 +31,6 @@ const MOST_NETWORKS: usize = 30;
 /// How somebody proved to be an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proved {
-    /// With the user verified by the device: two factors in one.
-    Passkey,
     Password,
     /// By the provider; `true` when it says that a second factor was used, or the operator says so of it.
     SingleSignOn {
@@ -107,7 +105,7 @@ impl Control {
         let read = self.read()?;
         let person = read.get(&ACCOUNTS, &account)?.filter(|p| p.state == AccountState::Active);
         let person = person.ok_or(IdentityError::WrongCredentials)?;
-        let one_step = matches!(proved, Proved::Passkey | Proved::SingleSignOn { second_factor: true });
+        let one_step = matches!(proved, Proved::SingleSignOn { second_factor: true });
         let has = factors(&read, account)?;
         let wanted = read.get(&SETTINGS, &0)?.unwrap_or_default().wants_second_factor(person.operator);
         if one_step || !(has.totp || wanted && has.passkeys > 0) {

@@ -41,6 +41,8 @@ struct ByHash {
 const PREFIX: &str = "vyn_";
 /// An ended token stays in its owner's list for so long.
 const ENDED_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// Its owner is told this long before it ends.
+const TOLD_BEFORE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// What a token may do, besides what its account's role allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,12 +84,23 @@ pub struct ApiToken {
     /// Last request with it, to within five minutes.
     #[serde(default)]
     pub used: Option<Timestamp>,
+    /// Its owner was told that it ends soon.
+    #[serde(default)]
+    pub told: bool,
 }
 
 impl ApiToken {
     /// When it stopped working, if it has.
     pub fn ended(&self, now: Timestamp) -> Option<Timestamp> {
         self.revoked.or(self.expires.filter(|at| *at <= now))
+    }
+
+    /// It ends within a week, its owner was not told, and it was made for much longer than that.
+    fn ends_soon(&self, now: Timestamp) -> bool {
+        let soon = self.expires.is_some_and(|at| {
+            at.duration_since(now) <= TOLD_BEFORE && at.duration_since(self.created) > TOLD_BEFORE * 2
+        });
+        soon && !self.told && self.ended(now).is_none()
     }
 }
 
@@ -115,6 +128,7 @@ impl Control {
             expires,
             revoked: None,
             used: None,
+            told: false,
         };
         let (hash, key) = (self.lookups().lookup(text.as_bytes()), (account, workspace, id));
         let note = Note::new(by, Action::TokenCreated, id).in_workspace(workspace);
@@ -167,6 +181,32 @@ impl Control {
             let rows = read.scan(&TOKENS).under(&(account, workspace)).reverse().rows()?;
             Ok(rows.into_iter().map(|((.., id), token)| (id, token)).collect())
         })
+    }
+
+    /// Whether the owner of some token is to be told that it ends within a week.
+    pub fn has_ending_tokens(&self) -> Result<bool, StoreError> {
+        let (now, mut found) = (self.clock().now(), false);
+        self.read()?.scan(&TOKENS).each(|_, token| {
+            found = token.ends_soon(now);
+            !found
+        })?;
+        Ok(found)
+    }
+
+    /// Those tokens, marked as told inside a change.
+    pub fn take_ending(
+        &self,
+        tx: &mut ControlTx,
+    ) -> Result<Vec<(AccountId, WorkspaceId, ApiToken)>, StoreError> {
+        let (now, mut ending) = (self.clock().now(), Vec::new());
+        tx.scan(&TOKENS).each(|key, token| {
+            ending.extend(token.ends_soon(now).then_some((key, token)));
+            true
+        })?;
+        for (key, token) in &ending {
+            tx.put(&TOKENS, key, &ApiToken { told: true, ..token.clone() })?;
+        }
+        Ok(ending.into_iter().map(|((account, workspace, _), token)| (account, workspace, token)).collect())
     }
 
     /// Ends every token of a membership, inside the change that ends or lowers it.

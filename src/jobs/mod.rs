@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use runner::Runner;
 
+use crate::identity::Role;
 use crate::ids::{AccountId, JobId, RequestId, WorkspaceId};
 use crate::store::{Read as _, StoreError, Table, Tx};
 use crate::workspace::{Change, Worker, Workspace};
@@ -187,6 +188,8 @@ pub struct Steps {
     pub attempt: u32,
     pub asked_by: Option<AccountId>,
     pub cancel: CancellationToken,
+    /// The process ends.
+    ending: CancellationToken,
     board: Board,
 }
 
@@ -221,6 +224,11 @@ impl Steps {
     /// Whether nothing comes after this run when it fails.
     pub fn is_last_try(&self) -> bool {
         self.attempt >= runner::TRIES
+    }
+
+    /// Whether it was told to stop because the process ends: the next one begins it again.
+    pub fn is_put_off(&self) -> bool {
+        self.ending.is_cancelled()
     }
 
     /// Ends the job here if it was told to stop.
@@ -367,6 +375,8 @@ pub struct Kind {
     pub interactive: bool,
     /// Runs also while its workspace is to be deleted; other jobs wait until it is kept.
     pub also_while_deleting: bool,
+    /// It goes on only while whoever asked for it is a member with at least this role.
+    pub asker: Option<Role>,
     run: Arc<dyn Fn(JobContext) -> Running + Send + Sync>,
 }
 
@@ -380,6 +390,7 @@ impl Kind {
             name,
             interactive: false,
             also_while_deleting: false,
+            asker: None,
             run: Arc::new(move |context| Box::pin(run(context))),
         }
     }
@@ -392,6 +403,12 @@ impl Kind {
 
     pub fn interactive(mut self) -> Self {
         self.interactive = true;
+        self
+    }
+
+    /// It is told to stop, within a second, once whoever asked for it is no longer a member with at least this role.
+    pub fn asked_by(mut self, least: Role) -> Self {
+        self.asker = Some(least);
         self
     }
 }

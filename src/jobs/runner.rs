@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -9,7 +10,8 @@ use tokio_util::task::TaskTracker;
 
 use super::{Board, Failure, JOBS, JOBS_DUE, JobContext, JobError, JobRow, JobState, Kind, Steps};
 use crate::clock::{Clock, Random};
-use crate::ids::{JobId, WorkspaceId};
+use crate::identity::Role;
+use crate::ids::{AccountId, JobId, WorkspaceId};
 use crate::store::audit::Action;
 use crate::store::{Read, StoreError};
 use crate::workspace::{Door, Pool};
@@ -23,6 +25,8 @@ const AT_ONCE: usize = 256;
 /// Topic of pages that show whether a job has ended.
 pub const ENDED: &str = "jobs";
 
+/// How often it is looked up whether whoever asked for a running job still may.
+const ASKED_AGAIN: Duration = Duration::from_millis(500);
 /// A job that was begun this often without ending has failed.
 pub(super) const TRIES: u32 = 5;
 
@@ -157,7 +161,7 @@ impl Inner {
         self.tasks.spawn(async move {
             tokio::select! {
                 () = this.stop.cancelled() => {}
-                () = tokio::time::sleep(std::time::Duration::from_millis(millis)) => {
+                () = tokio::time::sleep(Duration::from_millis(millis)) => {
                     let mut later = this.later.lock().unwrap_or_else(PoisonError::into_inner);
                     if later.get(&id) == Some(&due) {
                         later.remove(&id);
@@ -238,19 +242,29 @@ impl Inner {
                 Err(JobError::Fail("stopped after several tries that did not end".into()))
             }
             Some(kind) => {
+                let asker = kind.asker.zip(row.asked_by);
+                if asker.is_some_and(|(least, account)| !self.still_asks(id, account, least)) {
+                    cancel.cancel();
+                }
                 let steps = Steps {
                     id: job,
                     attempt,
                     asked_by: row.asked_by,
                     cancel: cancel.clone(),
+                    ending: self.stop.clone(),
                     board: self.board.clone(),
                 };
                 let context = JobContext { ws, args: row.args.clone(), steps };
                 // A task of its own, so that a panic ends this job and nothing else.
-                match tokio::spawn((kind.run)(context)).await {
-                    Ok(result) => result,
-                    Err(_) => Err(JobError::Retry("an internal error stopped it".into())),
-                }
+                let mut running = tokio::spawn((kind.run)(context));
+                let ended = tokio::select! {
+                    ended = &mut running => ended,
+                    () = self.while_asked(id, asker) => {
+                        cancel.cancel();
+                        running.await
+                    }
+                };
+                ended.unwrap_or_else(|_| Err(JobError::Retry("an internal error stopped it".into())))
             }
         };
         if result.is_err() && self.stop.is_cancelled() {
@@ -262,6 +276,26 @@ impl Inner {
             return Ok(());
         }
         self.end(id, job, JobRow { attempts: attempt, ..row }, result).await
+    }
+
+    /// Waits until whoever asked may no longer; for ever where nobody in particular did.
+    async fn while_asked(&self, id: WorkspaceId, asker: Option<(Role, AccountId)>) {
+        let Some((least, account)) = asker else { return std::future::pending().await };
+        let mut again = tokio::time::interval(ASKED_AGAIN);
+        again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            again.tick().await;
+            if !self.still_asks(id, account, least) {
+                return;
+            }
+        }
+    }
+
+    fn still_asks(&self, id: WorkspaceId, account: AccountId, least: Role) -> bool {
+        self.door.still_asks(account, id, least).unwrap_or_else(|error| {
+            tracing::warn!(%error, "a job is ended because the membership of who asked can't be read");
+            false
+        })
     }
 
     async fn end(

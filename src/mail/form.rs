@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use url::Host;
 
-use super::{Entered, Kept, MailServer, MailSettingsError};
+use super::servers::bare;
+use super::{Entered, Kept, MailServer, MailSettingsError, Whose};
 use crate::identity::SignedIn;
 use crate::seal::Secret;
 use crate::web::Problem;
@@ -84,9 +85,9 @@ fn name(security: Security) -> &'static str {
 impl MailForm {
     /// Sends a test mail to the person's own address through what was entered and saves it when it is taken;
     /// `act=save` saves it without a test. What comes back is for the form: saved when it holds no errors.
-    pub async fn apply(self, mail: &MailServer, me: &SignedIn) -> Result<MailFields, Problem> {
+    pub async fn apply(self, mail: &MailServer, whose: Whose, me: &SignedIn) -> Result<MailFields, Problem> {
         let store = mail.clone();
-        let kept = actix_web::web::block(move || store.kept()).await??;
+        let kept = actix_web::web::block(move || store.kept(whose)).await??;
         let to = me.person().email.as_str().to_owned();
         let mut fields = MailFields {
             host: self.host.clone(),
@@ -102,8 +103,17 @@ impl MailForm {
             Ok(entered) => entered,
             Err(errors) => return Ok(MailFields { errors, ..fields }),
         };
+        if whose != Whose::Instance && !mail.may_choose(&entered.at())? {
+            let message = format!(
+                "The operator of this instance does not allow workspaces to use {}:{}. Nothing was sent and nothing saved. \
+                 Ask the operator to allow it.",
+                entered.host, entered.port
+            );
+            fields.errors.push(FieldError { field: "host".into(), message });
+            return Ok(fields);
+        }
         if !only_save {
-            match mail.test(&entered, me.account(), &to).await? {
+            match mail.test(whose, &entered, me.account(), &to).await? {
                 Ok(said) => fields.worked = Some(said),
                 Err(error) => {
                     let message = format!("{error}. Nothing was saved.");
@@ -114,8 +124,8 @@ impl MailForm {
         }
         let (store, actor) = (mail.clone(), me.actor());
         let kept = actix_web::web::block(move || -> Result<Option<Kept>, MailSettingsError> {
-            store.save(actor, &entered)?;
-            Ok(store.kept()?)
+            store.save(whose, actor, &entered)?;
+            Ok(store.kept(whose)?)
         });
         Ok(MailFields { worked: fields.worked, ..MailFields::of(kept.await??, &to) })
     }
@@ -163,14 +173,6 @@ impl MailForm {
             }),
             _ => Err(errors),
         }
-    }
-}
-
-/// As it is looked up: no brackets around an IPv6 address.
-fn bare(host: &Host) -> String {
-    match host {
-        Host::Ipv6(ip) => ip.to_string(),
-        other => other.to_string(),
     }
 }
 

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::MAIL_SERVER;
+use super::can_leave;
 use super::letter::Letter;
 use crate::identity::control::{ControlTx, Note};
 use crate::identity::memberships::MEMBERSHIPS;
@@ -40,6 +40,9 @@ pub struct MailRow {
     /// Sent only while this account is in this workspace.
     #[serde(default)]
     pub member: Option<(WorkspaceId, AccountId)>,
+    /// It leaves through the server of this workspace, where there is one.
+    #[serde(default)]
+    pub workspace: Option<WorkspaceId>,
     pub created: Timestamp,
     pub due_ms: u64,
     /// How often it was begun.
@@ -65,18 +68,20 @@ pub enum MailState {
 /// Puts a mail to `to` into the outbox, inside the caller's change of the control file; it leaves once that has
 /// committed. Answers whether it was put: not without a mail server, nor while 10,000 others wait.
 pub fn post(tx: &mut ControlTx, control: &Control, to: &str, letter: &Letter) -> Result<bool, StoreError> {
-    put(tx, control, MailId::new(control.clock(), control.random()), to, None, letter)
+    put(tx, control, MailId::new(control.clock(), control.random()), to, For::Nobody, letter)
 }
 
-/// Like [`post`], under an id that the caller keeps, to look later how it went.
+/// Like [`post`] for a workspace, whose own mail server it leaves through where there is one; under an id that the caller
+/// keeps, to look later how it went.
 pub fn post_as(
     tx: &mut ControlTx,
     control: &Control,
     id: MailId,
+    workspace: WorkspaceId,
     to: &str,
     letter: &Letter,
 ) -> Result<bool, StoreError> {
-    put(tx, control, id, to, None, letter)
+    put(tx, control, id, to, For::Workspace(workspace), letter)
 }
 
 /// Like [`post`], for something that may run again: the mail of an id is put once, and goes out only while `member`
@@ -92,7 +97,16 @@ pub fn post_once(
     if tx.has(&OUTBOX, &id)? {
         return Ok(true);
     }
-    put(tx, control, id, to, Some(member), letter)
+    put(tx, control, id, to, For::Member(member), letter)
+}
+
+/// For whom a mail is.
+enum For {
+    /// Sent only while the account is in the workspace.
+    Member((WorkspaceId, AccountId)),
+    Nobody,
+    /// Sent in its name.
+    Workspace(WorkspaceId),
 }
 
 fn put(
@@ -100,10 +114,15 @@ fn put(
     control: &Control,
     id: MailId,
     to: &str,
-    member: Option<(WorkspaceId, AccountId)>,
+    whom: For,
     letter: &Letter,
 ) -> Result<bool, StoreError> {
-    if !tx.has(&MAIL_SERVER, &0)? {
+    let (member, workspace) = match whom {
+        For::Member(member) => (Some(member), Some(member.0)),
+        For::Nobody => (None, None),
+        For::Workspace(workspace) => (None, Some(workspace)),
+    };
+    if !can_leave(tx, workspace)? {
         return Ok(false);
     }
     if tx.scan(&OUTBOX_DUE).limit(LONGEST_QUEUE).count()? >= LONGEST_QUEUE {
@@ -116,6 +135,7 @@ fn put(
         kind: letter.kind().to_owned(),
         letter: Some(letter.clone()),
         member,
+        workspace,
         created: control.clock().now(),
         due_ms,
         tries: 0,

@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::letter::Letter;
 use super::outbox::{self, OUTBOX_DUE, Tried};
-use super::{MailServer, MailSettingsError};
+use super::{MailServer, MailSettingsError, Way, servers};
 use crate::egress::{Cause, Purpose};
 use crate::ids::MailId;
 use crate::store::{Read as _, StoreError};
-use crate::wire::mail::{Mail, MailClient, MailError, Step};
+use crate::wire::mail::{Mail, MailError, Step};
 
 /// Mails on their way at the same time.
 const AT_ONCE: usize = 4;
@@ -86,11 +86,11 @@ impl Task {
             let server = self.server.clone();
             let found = tokio::task::spawn_blocking(move || find(&server));
             let found = found.await.map_err(|e| StoreError::Io(std::io::Error::other(e)))??;
-            let Some(Found { due, next, client, from }) = found else { return Ok(None) };
+            let Some(Found { due, next }) = found else { return Ok(None) };
             if due.is_empty() {
                 return Ok(next.map(Duration::from_millis));
             }
-            let ways = due.into_iter().map(|(ms, id)| self.deliver(&client, &from, ms, id));
+            let ways = due.into_iter().map(|(ms, id)| self.deliver(ms, id));
             let ended: Vec<Result<(), StoreError>> =
                 futures_util::stream::iter(ways).buffer_unordered(AT_ONCE).collect().await;
             ended.into_iter().collect::<Result<(), StoreError>>()?;
@@ -100,7 +100,7 @@ impl Task {
         }
     }
 
-    async fn deliver(&self, client: &MailClient, from: &str, ms: u64, id: MailId) -> Result<(), StoreError> {
+    async fn deliver(&self, ms: u64, id: MailId) -> Result<(), StoreError> {
         if self.stop.is_cancelled() {
             return Ok(());
         }
@@ -110,7 +110,14 @@ impl Task {
         else {
             return Ok(());
         };
-        let tried = self.send(client, from, id, &row, &letter).await;
+        let (server, workspace) = (self.server.clone(), row.workspace);
+        let way = tokio::task::spawn_blocking(move || server.way(workspace)).await;
+        let tried = match way {
+            Ok(Ok(Some(way))) => self.send(&way, id, &row, &letter).await,
+            Ok(Ok(None)) => self.later(&row, "no mail server is set up".into()),
+            Ok(Err(error)) => self.later(&row, error.to_string()),
+            Err(error) => self.later(&row, error.to_string()),
+        };
         let known = match &tried {
             Tried::Dead(_) => "dead letter",
             Tried::Later(..) => "put off",
@@ -130,14 +137,7 @@ impl Task {
         }
     }
 
-    async fn send(
-        &self,
-        client: &MailClient,
-        from: &str,
-        id: MailId,
-        row: &outbox::MailRow,
-        letter: &Letter,
-    ) -> Tried {
+    async fn send(&self, way: &Way, id: MailId, row: &outbox::MailRow, letter: &Letter) -> Tried {
         let clock = self.server.control.clock();
         if letter.ends().is_some_and(|ends| ends <= clock.now()) {
             return Tried::Dead("Not sent: its link had ended by then.".into());
@@ -147,7 +147,7 @@ impl Task {
             Err(error) => return Tried::Dead(format!("Not sent: {error}.")),
         };
         let mail = Mail {
-            from: from.to_owned(),
+            from: way.from.clone(),
             to: row.to.clone(),
             subject: drawn.subject,
             text: drawn.text,
@@ -157,18 +157,21 @@ impl Task {
             unsubscribe: drawn.unsubscribe,
         };
         let why = format!("mail: {}", row.kind);
-        let cause = Cause { purpose: Purpose::Mail, workspace: None, account: None, why };
-        match client.send(&cause, &mail).await {
+        let cause = Cause { purpose: Purpose::Mail, workspace: way.whose.workspace(), account: None, why };
+        match way.client.send(&cause, &mail).await {
             Ok(said) => Tried::Sent(said),
             Err(error) if is_final(&error) => Tried::Dead(error.to_string()),
-            Err(error) if row.tries >= TRIES => {
-                Tried::Dead(format!("Given up after {TRIES} tries in a day. The last: {error}"))
-            }
-            Err(error) => {
-                let wait = FIRST_WAIT << (row.tries.saturating_sub(1)).min(TRIES);
-                Tried::Later(error.to_string(), wait + self.server.control.random().below(wait / 5))
-            }
+            Err(error) => self.later(row, error.to_string()),
         }
+    }
+
+    /// Once more, unless it was tried often enough.
+    fn later(&self, row: &outbox::MailRow, why: String) -> Tried {
+        if row.tries >= TRIES {
+            return Tried::Dead(format!("Given up after {TRIES} tries in a day. The last: {why}"));
+        }
+        let wait = FIRST_WAIT << (row.tries.saturating_sub(1)).min(TRIES);
+        Tried::Later(why, wait + self.server.control.random().below(wait / 5))
     }
 }
 
@@ -188,14 +191,14 @@ struct Found {
     due: Vec<(u64, MailId)>,
     /// Milliseconds until the next one is due.
     next: Option<u64>,
-    client: MailClient,
-    from: String,
 }
 
-/// What is due, and the server to take it to; `None` without a server. Blocks.
+/// What is due; `None` without a server. Blocks.
 fn find(server: &MailServer) -> Result<Option<Found>, MailSettingsError> {
-    let Some((client, from)) = server.client()? else { return Ok(None) };
     let (read, now) = (server.control.read()?, server.control.clock().now_ms());
+    if !servers::any(&read)? {
+        return Ok(None);
+    }
     let mut due: Vec<(u64, MailId)> = Vec::new();
     let mut next = None;
     read.scan(&OUTBOX_DUE).limit(TAKEN).each(|(ms, id), ()| {
@@ -206,7 +209,7 @@ fn find(server: &MailServer) -> Result<Option<Found>, MailSettingsError> {
         due.push((ms, id));
         true
     })?;
-    Ok(Some(Found { due, next, client, from }))
+    Ok(Some(Found { due, next }))
 }
 
 async fn blocking<T: Send + 'static>(

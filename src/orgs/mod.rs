@@ -24,6 +24,7 @@ use actix_web::web;
 use url::Url;
 
 use crate::egress::Gate;
+use crate::identity::Role;
 use crate::jobs::{Board, Kind};
 
 /// Queued when an org is disconnected: other slices remove what they keep of it.
@@ -44,7 +45,7 @@ impl Orgs {
     pub fn jobs(&self) -> Vec<Kind> {
         let this = self.clone();
         vec![
-            Kind::new(SYNC, move |job| sync::run(this.clone(), job)),
+            Kind::new(SYNC, move |job| sync::run(this.clone(), job)).asked_by(Role::Member),
             Kind::new(search::INDEX, search::index),
         ]
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::records::{self, ORGS, Org, OrgKind};
 use crate::identity::Role;
+use crate::jobs::JobCause;
 use crate::store::audit::Action;
 use crate::store::{Read as _, StoreError};
 use crate::web::page::see_other;
@@ -89,11 +90,16 @@ async fn change(
     PostForm(chosen): PostForm<Chosen>,
 ) -> Result<HttpResponse, Problem> {
     let (id, _) = records::by_slug(&ws.read()?, &path.1)?.ok_or(Problem::NotFound)?;
+    let (by, cause) = (ws.account(), JobCause::of(&ws));
     let target = format!("{id} {}", chosen.policy.name());
     ws.change(Action::OrgDeployPolicyChanged, target, move |tx| {
         if let Some(mut org) = tx.get(&ORGS, &id)? {
+            let new = org.policy() != chosen.policy;
             org.deploy_policy = Some(chosen.policy);
             tx.put(&ORGS, &id, &org)?;
+            if new {
+                super::notices::policy_changed(tx, &cause, by, id, &org)?;
+            }
         }
         tx.announce(format!("org:{id}"));
         Ok::<_, StoreError>(())

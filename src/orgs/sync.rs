@@ -365,6 +365,7 @@ async fn finish(
         if let Some(mut org) = tx.get(&ORGS, &id)? {
             enqueue(tx, &cause, SYNCED, serde_json::json!({ "org": id }))?;
             enqueue(tx, &cause, INDEX, serde_json::json!({ "org": id }))?;
+            super::notices::limits_over(tx, &cause, id, &org, &limits)?;
             org.last_sync = Some(run);
             org.limits = limits;
             org.signed_out = None;

@@ -8,12 +8,12 @@ use url::Url;
 
 use super::members::{Act, announce};
 use super::members_page::{self, Outcome};
-use crate::identity::invitations::{AT_ONCE, Issued, NotInvited, addresses};
+use crate::identity::accounts::addresses;
+use crate::identity::invitations::{AT_ONCE, Issued, NotInvited};
 use crate::identity::{Control, ControlTx, Email, IdentityError, Role};
 use crate::ids::{InvitationId, MailId};
 use crate::mail::outbox::recall;
-use crate::mail::{Letter, MAIL_SERVER, post_as};
-use crate::store::Read as _;
+use crate::mail::{Letter, can_leave, post_as};
 use crate::store::audit::Action;
 use crate::web::page::see_other;
 use crate::web::problem::FieldError;
@@ -48,8 +48,8 @@ pub enum By {
 }
 
 /// Whether invitations can go out by mail.
-pub(super) fn mails(web: &Web) -> Result<bool, Problem> {
-    Ok(web.control.read()?.has(&MAIL_SERVER, &0)?)
+pub(super) fn mails(web: &Web, ws: &Admin) -> Result<bool, Problem> {
+    Ok(can_leave(&web.control.read()?, Some(ws.id()))?)
 }
 
 /// Invites every address that has no seat and no open invitation; mails leave once this has committed.
@@ -114,7 +114,7 @@ fn hand_over(
         let (workspace, invited_by) = (act.name.clone(), act.who(tx)?);
         let letter = Letter::InvitationSent { workspace, invited_by, role, link: path.clone(), ends };
         let mail = MailId::new(control.clock(), control.random());
-        mailed = post_as(tx, control, mail, email.as_str(), &letter)?;
+        mailed = post_as(tx, control, mail, act.workspace, email.as_str(), &letter)?;
         if mailed {
             Control::mailed_invitation(tx, act.workspace, id, mail)?;
         }

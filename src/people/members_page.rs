@@ -100,6 +100,8 @@ struct MembersPage {
     total: usize,
     rows: Vec<MemberRow>,
     invited: Vec<InvitedRow>,
+    /// Addresses that joined lately, with what the list says of them.
+    accepted: Vec<(String, String)>,
     roles: Vec<Role>,
     q: String,
     /// `1 to 50 of 80`, and the pages before and after.
@@ -155,12 +157,19 @@ fn view(web: &Web, me: &Me, ws: &Admin, asked: &Asked, outcome: Outcome) -> Resu
     for (id, invitation) in web.control.invitations_of(ws.id())? {
         invited.push(invited_row(web, id, &invitation, ws.role(), now)?);
     }
+    let mut accepted = Vec::new();
+    for (_, invitation) in web.control.accepted_invitations_of(ws.id())? {
+        let Some(at) = invitation.accepted else { continue };
+        let facts = format!("{} · joined {}", invitation.role.label(), at.strftime("%-d %b"));
+        accepted.push((invitation.email.to_string(), facts));
+    }
     Ok(MembersPage {
         shell: Shell::workspace(web, me, ws, "Members", "members")?,
         slug: ws.row().slug.clone(),
         total,
         rows,
         invited,
+        accepted,
         roles: Role::ALL.into_iter().filter(|role| *role <= ws.role()).collect(),
         q: asked.q.clone(),
         shown,
@@ -169,7 +178,7 @@ fn view(web: &Web, me: &Me, ws: &Admin, asked: &Asked, outcome: Outcome) -> Resu
         outcome,
         done: done(&asked.done),
         owner: ws.role() == Role::Owner,
-        mails: mails(web)?,
+        mails: mails(web, ws)?,
         topic: TOPIC,
     })
 }
@@ -240,6 +249,9 @@ fn invited_row(
         Some(mail) if mail.tries > 0 && mail.ended.is_none() => ("Mail waits".to_owned(), "warn"),
         _ => (format!("Ends {}", day(invitation.ends)), ""),
     };
+    if invitation.ends > now && !tone.is_empty() {
+        facts = format!("{facts} · ends {}", day(invitation.ends));
+    }
     let may = invitation.role <= mine;
     Ok(InvitedRow { id, email: invitation.email.to_string(), facts, state, tone, may })
 }

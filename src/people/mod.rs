@@ -2,8 +2,8 @@
 //! its steps for model and mail), `sign_in` the session with `code` its second step and `confirm` before dangerous acts,
 //! `security` what an account signs in with (`password`, `passkeys`), `account` the profile, `tokens` API tokens.
 //! `workspaces` are those of a person, `members` what is done to people in one (`members_page` and `leaving` draw it),
-//! `invite` sends invitations and `join` accepts them, `join_passkey` with a passkey; `passkey_sign_in` and `sso` sign in.
-//! `tries` counts guesses at accounts.
+//! `invite` sends invitations, `reminders` reminds of them, and `join` accepts them, `join_passkey` with a passkey; `passkey_sign_in` and `sso` sign in.
+//! `workspace_mail` is the mail server of one workspace. `tries` counts guesses at accounts.
 
 mod account;
 mod address;
@@ -20,6 +20,7 @@ mod members_page;
 mod passkey_sign_in;
 pub mod passkeys;
 mod password;
+mod reminders;
 mod reset;
 mod security;
 mod setup;
@@ -29,8 +30,10 @@ mod sign_in;
 mod sso;
 mod tokens;
 mod tries;
+mod workspace_mail;
 mod workspaces;
 
+pub use reminders::{Reminders, Reminding};
 pub use setup::{create_workspace, gate};
 pub use sign_in::with_cookie;
 
@@ -55,6 +58,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     close::routes(config);
     tokens::routes(config);
     workspaces::routes(config);
+    workspace_mail::routes(config);
     members_page::routes(config);
     leaving::routes(config);
     invite::routes(config);

@@ -14,7 +14,7 @@ use crate::identity::control::Note;
 use crate::identity::settings::SETTINGS;
 use crate::identity::{Control, IdentityError, SignedIn, WorkspaceRow};
 use crate::ids::{AccountId, WorkspaceId};
-use crate::mail::{MailFields, MailServer};
+use crate::mail::{MailFields, MailServer, Whose};
 use crate::models::{ModelFields, Models};
 use crate::seal::{RecoveryCode, Secret};
 use crate::store::Read as _;
@@ -171,7 +171,7 @@ async fn show(
     if step == MAIL_STEP
         && let Some(me) = &visitor.me
     {
-        view.mail = MailFields::of(mail.kept()?, me.person().email.as_str());
+        view.mail = MailFields::of(mail.kept(Whose::Instance)?, me.person().email.as_str());
     }
     page::render(&view)
 }

@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 
 use super::setup::{MAIL_STEP, Nothing, SetupPage, advance, on_step};
-use crate::mail::{MailForm, MailServer};
+use crate::mail::{MailForm, MailServer, Whose};
 use crate::web::page::{render_with, see_other};
 use crate::web::{Me, PostForm, Problem, Web};
 
@@ -20,7 +20,7 @@ async fn save(
     PostForm(form): PostForm<MailForm>,
 ) -> Result<HttpResponse, Problem> {
     on_step(&web, &me, MAIL_STEP)?;
-    let fields = form.apply(&mail, &me).await?;
+    let fields = form.apply(&mail, Whose::Instance, &me).await?;
     if fields.errors.is_empty() && fields.worked.is_none() {
         advance(&web, &me, MAIL_STEP + 1).await?;
         return Ok(see_other("/setup"));

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::create_workspace;
 use super::members::Act;
 use super::members_page::ago;
-use crate::identity::{Control, IdentityError, Role};
+use crate::identity::{Control, IdentityError, Quota, Role};
 use crate::store::audit::Action;
 use crate::web::access::request_id;
 use crate::web::page::{local_time, render_with, see_other};
@@ -171,10 +171,16 @@ struct SettingsPage {
     address: String,
     saved: bool,
     owner: bool,
+    /// What the workspace may hold, and how many members it has.
+    quota: Quota,
+    bytes: String,
+    members: usize,
+    /// The operator gave it limits of its own.
+    own_quota: bool,
 }
 
 fn settings_page(web: &Web, me: &Me, ws: &Admin) -> Result<SettingsPage, Problem> {
-    let row = ws.row();
+    let (row, quota) = (ws.row(), web.control.quota(ws.id())?);
     Ok(SettingsPage {
         shell: Shell::workspace(web, me, ws, "General", "members")?,
         errors: Vec::new(),
@@ -183,6 +189,10 @@ fn settings_page(web: &Web, me: &Me, ws: &Admin) -> Result<SettingsPage, Problem
         address: format!("{}w/{}/", web.external, row.slug),
         saved: false,
         owner: ws.role() == Role::Owner,
+        quota,
+        bytes: format!("{} GB", quota.bytes >> 30),
+        members: web.control.members_of(ws.id())?.len(),
+        own_quota: row.quota.is_some(),
     })
 }
 

@@ -166,6 +166,12 @@ impl Door {
         Ok(there && self.control.role_in(who.account(), id)?.is_some_and(|now| now >= role))
     }
 
+    /// Whether the person who asked for a job still may: for jobs that run longer than the request that asked.
+    pub fn still_asks(&self, account: AccountId, id: WorkspaceId, role: Role) -> Result<bool, StoreError> {
+        let acts = self.control.account(account)?.is_some_and(|person| person.acts());
+        Ok(acts && self.control.role_in(account, id)?.is_some_and(|now| now >= role))
+    }
+
     /// Whether a workspace is to be deleted: most of its jobs wait.
     pub fn is_closing(&self, id: WorkspaceId) -> Result<bool, StoreError> {
         Ok(self.control.workspace(id)?.is_some_and(|row| row.closing().is_some()))
@@ -223,11 +229,6 @@ impl Door {
 impl Entered {
     pub fn id(&self) -> WorkspaceId {
         self.tenant.id
-    }
-
-    /// Name, slug and state.
-    pub fn row(&self) -> &WorkspaceRow {
-        &self.row
     }
 
     pub fn role(&self) -> Role {

@@ -2,12 +2,14 @@
 
 use vynos::identity::Role;
 use vynos::ids::AccountId;
+use vynos::store::Read as _;
+use vynos::store::audit::{AUDIT, Action};
 
 use crate::access::{person, signed_in};
 use crate::chat_pages::talking;
-use crate::harness::Server;
+use crate::harness::{PASSWORD, Server};
 use crate::knowledge::{says, upload};
-use crate::members::joined;
+use crate::members::{invited, joined, workspace};
 
 fn account(server: &Server, name: &str) -> AccountId {
     let address = format!("{name}@halden.example").parse().unwrap();
@@ -98,11 +100,46 @@ async fn no_page_of_the_operator_tells_contents() {
         .collect();
     assert!(pages.len() > 6);
     let account = format!("/admin/accounts/{}", account(&rig.server, "ada"));
-    for page in pages.into_iter().chain([account.as_str()]) {
+    let quota = format!("/admin/workspaces/{}/quota", workspace(&rig.server));
+    for page in pages.into_iter().chain([account.as_str(), &quota]) {
         let answer = rig.ada.get(page).await;
         assert_eq!(answer.status, 200, "{page}");
         for word in words.iter().chain(&["Production", "OpportunityTriggerHandler"]) {
             assert!(!answer.body.contains(word), "{page} tells {word}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workspace_is_given_limits_of_its_own_that_hold_where_those_of_the_instance_did() {
+    let (server, ada) = Server::ready().await;
+    let id = workspace(&server);
+    let path = format!("/admin/workspaces/{id}/quota");
+    assert!(ada.get(&path).await.body.contains("The limits of the instance hold."));
+    let wrong = ada.post(&path, &[("gigabytes", "0"), ("documents", "x"), ("members", "2")]).await;
+    assert!(wrong.status == 422 && wrong.body.contains("Enter a whole number from 1 to 100000."));
+    assert!(wrong.body.contains("href=\"#documents\"") && !wrong.body.contains("href=\"#members\""));
+    let own = [("gigabytes", "2"), ("documents", "1"), ("members", "1")];
+    assert_eq!(ada.post(&path, &own).await.status, 303);
+    let settings = ada.get("/w/halden-energy/settings").await.body;
+    assert!(settings.contains("Set by the operator for this workspace"), "{settings}");
+    assert!(settings.contains("1 of at most 1") && settings.contains("At most 1, together at most 2 GB"));
+    // One document, and no second one.
+    upload(&ada, &[("first.md", b"# first")]).await;
+    let second = upload(&ada, &[("second.md", b"# second")]).await;
+    assert!(second.body.contains("This workspace may have 1 documents"), "{}", second.body);
+    // Nobody else joins; the invitation is not used up, and works once there is room.
+    let link = invited(&ada, "max@halden.example", "member").await;
+    let max = server.client();
+    let join = [("name", "Max Born"), ("password", PASSWORD)];
+    let full = max.send(max.request("POST", &link).form(&join)).await;
+    assert!(full.status == 422 && full.body.contains("as many members as it may have"), "{}", full.body);
+    assert_eq!(ada.post(&path, &[("act", "instance"), own[0], own[1], own[2]]).await.status, 303);
+    assert_eq!(max.send(max.request("POST", &link).form(&join)).await.status, 303);
+    let settings = ada.get("/w/halden-energy/settings").await.body;
+    assert!(settings.contains("The same for every workspace") && settings.contains("2 of at most 500"));
+    let audited = server.app().web.control.read().unwrap().scan(&AUDIT).rows().unwrap();
+    let lines = audited.iter().filter(|(_, line)| line.action == Action::WorkspaceQuotaChanged);
+    assert!(lines.clone().count() == 2 && lines.clone().all(|(_, line)| line.workspace == Some(id)));
+    assert_eq!(ada.get("/admin/workspaces/01m8502e5c5z16kwvzypsnvxp3/quota").await.status, 404);
 }

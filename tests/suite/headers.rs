@@ -1,9 +1,17 @@
 //! Security headers, cookies and the shape of errors on every route.
 
+use vynos::app::{App, Options, TlsMode};
+use vynos::clock::Clock;
 use vynos::features::ROUTES;
+use vynos::seal::MasterKey;
+use vynos::store::Read as _;
+use vynos::web::tls::LOCAL_CA;
 
 use crate::access::made_up;
-use crate::harness::Server;
+use crate::chat_pages::{ask, ended, talking};
+use crate::harness::{Answer, Server, options};
+use crate::knowledge::{says, upload};
+use crate::tls::browser;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn row_49_every_answer_carries_the_security_headers() {
@@ -44,6 +52,62 @@ async fn row_49_every_answer_carries_the_security_headers() {
             assert!(answer.status < 500, "{method} {path}: {}", answer.status);
         }
     }
+}
+
+/// What is there to be taken away: files of people, exports, and the certificate of an instance that makes its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_49_downloads_of_real_records_carry_the_headers_and_are_opened_by_no_browser() {
+    let (rig, sim) = talking().await;
+    upload(&rig.ada, &[("<b>runbook</b>.html", b"<script>alert(1)</script><p>turnstile</p>")]).await;
+    let library = says(&rig.ada, "Ready").await;
+    let document = library.split("/knowledge/").nth(1).unwrap()[..26].to_owned();
+    let chat = ask(&rig.ada, "[[fake:say Hello.]]").await;
+    ended(&rig.ada, &chat).await;
+    for path in [
+        format!("/w/halden-energy/knowledge/{document}/content"),
+        format!("{chat}/export"),
+        "/admin/traffic/file".to_owned(),
+        "/w/halden-energy/privacy/traffic/file".to_owned(),
+        "/w/halden-energy/usage/file".to_owned(),
+    ] {
+        let answer = rig.ada.get(&path).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        is_safe(&answer, &path);
+        let header = |name: &str| answer.headers.get(name).map(|v| v.to_str().unwrap()).unwrap_or_default();
+        assert!(header("content-disposition").starts_with("attachment"), "{path}: {:?}", answer.headers);
+        assert!(!header("content-disposition").contains('<'), "{path}");
+        assert!(!header("content-type").starts_with("text/html"), "{path}");
+        assert!(header("cache-control").contains("no-store"), "{path}: {:?}", answer.headers);
+        assert!(!answer.body.is_empty(), "{path}");
+    }
+    sim.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_49_the_certificate_of_an_instance_carries_the_headers() {
+    let dir = tempfile::tempdir().unwrap();
+    MasterKey::create(&dir.path().join("master.key")).unwrap();
+    // The client checks the certificate by the real time.
+    let clock = Clock::manual(Clock::system().now());
+    let app = App::start(Options { tls: TlsMode::Local, ..options(dir.path(), clock) }).await.unwrap();
+    let ca = app.web.control.read().unwrap().get(&LOCAL_CA, &0).unwrap().unwrap().certificate_pem;
+    let sent = browser(&ca).get(app.url.join("/ca.pem").unwrap()).send().await.unwrap();
+    let (status, headers) = (sent.status().as_u16(), sent.headers().clone());
+    let answer = Answer { status, headers, body: sent.text().await.unwrap() };
+    assert_eq!((answer.status, answer.body.as_str()), (200, ca.as_str()));
+    is_safe(&answer, "/ca.pem");
+    app.stop(std::time::Duration::from_secs(5)).await;
+}
+
+fn is_safe(answer: &Answer, path: &str) {
+    let header = |name: &str| {
+        answer.headers.get(name).unwrap_or_else(|| panic!("{path}: no {name}")).to_str().unwrap()
+    };
+    assert_eq!(header("content-security-policy"), vynos::web::guard::CSP, "{path}");
+    assert_eq!(header("x-content-type-options"), "nosniff", "{path}");
+    assert_eq!(header("x-frame-options"), "DENY", "{path}");
+    assert_eq!(header("referrer-policy"), "same-origin", "{path}");
+    assert_eq!(header("x-request-id").len(), 26, "{path}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,13 +15,13 @@ use vynos::store::audit::{AUDIT, Action};
 use crate::harness::{Answer, Client, Server};
 use crate::unreadable_disk::holding;
 
-const RELAY_PASSWORD: &str = "relay kettle";
+pub const RELAY_PASSWORD: &str = "relay kettle";
 
 /// The mail server, ended when dropped.
 pub struct Relay {
     process: Child,
     lines: BufReader<ChildStdout>,
-    port: u16,
+    pub port: u16,
     certificate: String,
     dir: tempfile::TempDir,
 }
@@ -105,7 +105,7 @@ fn next_line(lines: &mut BufReader<ChildStdout>) -> Value {
 }
 
 /// The form as a person fills it for `relay`.
-fn filled<'a>(relay: &'a Relay, port: &'a str, security: &'a str) -> Vec<(&'a str, &'a str)> {
+pub fn filled<'a>(relay: &'a Relay, port: &'a str, security: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![
         ("host", "localhost"),
         ("port", port),
@@ -128,7 +128,7 @@ async fn tried(client: &Client, relay: &Relay, security: &str, other: &[(&'stati
     client.post("/admin/mail", &form).await
 }
 
-fn text(answer: &Answer) -> String {
+pub fn text(answer: &Answer) -> String {
     answer.body.replace("&#39;", "'").replace("&#34;", "\"")
 }
 

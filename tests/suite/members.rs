@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use vynos::chat::records::{MESSAGES, State, TURNS};
 use vynos::identity::control::Note;
 use vynos::identity::{IdentityError, Role};
 use vynos::ids::{AccountId, WorkspaceId};
+use vynos::jobs::{JOBS, JobState};
+use vynos::orgs::SYNC;
+use vynos::store::Read as _;
 use vynos::store::audit::{Action, Actor};
 
 use crate::access::{person, signed_in};
@@ -391,4 +395,53 @@ async fn joined_to_nothing_creates_nothing(server: &Server) {
     let max = signed_in(server, "max").await;
     assert!(max.get("/workspaces/new").await.body.contains("only operators create workspaces"));
     assert_eq!(max.post("/workspaces/new", &[("name", "Mine")]).await.status, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_members_running_turn_and_sync_end_within_a_second() {
+    let (rig, sim) = talking().await;
+    let max = joined(&rig.server, "max", Role::Member);
+    let client = signed_in(&rig.server, "max").await;
+    let ask = [("text", "[[fake:long 400]] [[fake:slow 100]]"), ("org", "production")];
+    assert_eq!(client.post(CHAT, &ask).await.status, 303);
+    rig.sim.misbehave(|faults| faults.slow_retrieve = 1_000);
+    assert_eq!(client.post("/w/halden-energy/o/production/sync", &[]).await.status, 303);
+    let board = rig.server.app().runner.board().clone();
+    let running = || board.all().iter().filter(|job| job.running).count();
+    until(|| running() == 2 && sim.calls() > 0).await;
+    remove(&rig.server, max);
+    let begun = Instant::now();
+    until(|| running() == 0).await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    // What came is kept and said to be stopped; nothing waits for a turn that nobody writes.
+    let ws = rig.server.app().web.door.for_runner(workspace(&rig.server)).unwrap();
+    let read = ws.read().unwrap();
+    let (_, turn) = read.scan(&TURNS).rows().unwrap().into_iter().next().unwrap();
+    let answer = read.get(&MESSAGES, &(turn.conversation, turn.answer)).unwrap().unwrap();
+    assert!(!turn.running && answer.state == State::Stopped, "{answer:?}");
+    let syncs = read.scan(&JOBS).rows().unwrap().into_iter().filter(|(_, job)| job.asked_by == Some(max));
+    let ended: Vec<_> = syncs.filter(|(_, job)| job.kind == SYNC).map(|(_, job)| job.state).collect();
+    assert_eq!(ended, [JobState::Cancelled]);
+    // A viewer asks for nothing, so what a lowered member asked for ends too.
+    rig.sim.misbehave(|faults| faults.slow_retrieve = 0);
+    let lise = joined(&rig.server, "lise", Role::Member);
+    let client = signed_in(&rig.server, "lise").await;
+    assert_eq!(client.post(CHAT, &ask).await.status, 303);
+    until(|| running() == 1).await;
+    let (control, workspace) = (&rig.server.app().web.control, workspace(&rig.server));
+    let note = Note::new(Actor::Operator, Action::MemberRoleChanged, lise);
+    control.change_now(note, |tx| control.change_role(tx, workspace, lise, Role::Viewer)).unwrap();
+    until(|| running() == 0).await;
+    sim.stop().await;
+}
+
+/// Waits until it is so.
+async fn until(so: impl Fn() -> bool) {
+    for _ in 0..1_500 {
+        if so() {
+            return;
+        }
+        tokio::time::timeout(Duration::from_millis(10), std::future::pending::<()>()).await.ok();
+    }
+    panic!("it never was so");
 }

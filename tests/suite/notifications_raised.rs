@@ -59,6 +59,9 @@ async fn under_four_eyes_a_validated_change_set_waits_for_those_who_did_not_writ
     bench.policy("four_eyes").await;
     let id = bench.drafted(&[("classes/Greeter.cls", GREETER), ("classes/GreeterTest.cls", TEST)]).await;
     let set = bench.validated(&id).await;
+    // Who may deploy is a rule: it is told to those it is for, and not to who changed it.
+    until(&max, "Who may deploy to Production was changed").await;
+    assert!(!bench.ada().get(INBOX).await.body.contains("Who may deploy to Production was changed"));
     let page = until(&max, "“Greet people” waits for your approval").await;
     assert!(page.contains("Ada Lovelace"), "who proposed it: {page}");
     let notice = page.between("/n/", "\">“Greet people” waits");
@@ -74,6 +77,26 @@ async fn under_four_eyes_a_validated_change_set_waits_for_those_who_did_not_writ
     for client in [&max, bench.ada()] {
         until(client, "“Greet people” is deployed to Production").await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_comes_over_its_threshold_is_told_once() {
+    let rig = rig(Consent::Auto).await;
+    joined(&rig.server, "vera", Role::Viewer);
+    rig.connect().await;
+    rig.synced().await;
+    assert!(!rig.ada.get(INBOX).await.body.contains("DailyApiRequests is at"));
+    rig.sim.misbehave(|faults| faults.remaining_calls = Some(9_000));
+    for _ in 0..2 {
+        rig.server.clock.advance(jiff::SignedDuration::from_mins(1));
+        assert_eq!(rig.ada.post("/w/halden-energy/o/production/sync", &[]).await.status, 303);
+        rig.synced().await;
+    }
+    let page = until(&rig.ada, "DailyApiRequests is at 91% in Production").await;
+    assert_eq!(page.matches("DailyApiRequests is at").count(), 1, "{page}");
+    assert!(page.contains("Limit over its threshold"), "it can be chosen how that is told");
+    let vera = signed_in(&rig.server, "vera").await;
+    assert!(!vera.get(INBOX).await.body.contains("DailyApiRequests is at"));
 }
 
 trait Between {

@@ -57,6 +57,11 @@ pub const BEGINS: &[(&str, &[(&str, &str)])] = &[
         "/w/{workspace}/orgs/connect/auth-url",
         &[("name", "B"), ("auth_url", "force://a:b:c@d.my.salesforce.com")],
     ),
+    // Its test sends a mail.
+    (
+        "/w/{workspace}/settings/mail",
+        &[("host", "localhost"), ("port", "465"), ("security", "tls"), ("sender", "v@halden.example")],
+    ),
 ];
 
 /// What a workspace still may do then: read, tidy, decide who comes in, end what runs, and delete.
@@ -95,6 +100,7 @@ const STAYS: &[&str] = &[
     "/w/{workspace}/privacy/restrict",
     "/w/{workspace}/privacy/retention",
     "/w/{workspace}/settings",
+    "/w/{workspace}/settings/mail/remove",
     "/w/{workspace}/usage/budget",
 ];
 /// Tokens of the API and the ownership are no processing either.

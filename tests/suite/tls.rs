@@ -8,7 +8,7 @@ use vynos::seal::MasterKey;
 use crate::harness::options;
 
 #[expect(clippy::disallowed_methods, reason = "a test's own browser, not the product's way out")]
-fn browser(ca: &str) -> reqwest::Client {
+pub fn browser(ca: &str) -> reqwest::Client {
     let ca = reqwest::Certificate::from_pem(ca.as_bytes()).unwrap();
     reqwest::Client::builder().tls_certs_only([ca]).build().unwrap()
 }

@@ -120,10 +120,6 @@ impl ModelClient {
         Self { gate, endpoint: Arc::new(endpoint), random: Random::system() }
     }
 
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
     /// Asks and streams the answer. Nothing is sent before the first [`AnswerStream::next`]; dropping the
     /// stream ends the call.
     pub fn stream(&self, cause: &Cause, ask: &Ask) -> AnswerStream {
@@ -273,11 +269,6 @@ impl AnswerStream {
     /// What came: complete only when the model said why it stopped.
     pub fn finish(self) -> Outcome {
         self.accumulator.finish(self.request_id)
-    }
-
-    /// The server's request id of the last call.
-    pub fn request_id(&self) -> Option<&str> {
-        self.request_id.as_deref()
     }
 
     async fn call(&mut self, body: Bytes) -> State {

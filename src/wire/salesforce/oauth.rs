@@ -63,7 +63,6 @@ pub struct Grant {
     pub refresh: Option<Secret>,
     pub instance_url: Url,
     pub org_id: String,
-    pub user_id: String,
 }
 
 #[derive(Deserialize)]
@@ -176,7 +175,6 @@ fn accept(gate: &Gate, app: &App, answer: GrantAnswer) -> Result<Grant, Salesfor
         refresh: answer.refresh_token.map(Secret::new),
         instance_url: answer.instance_url,
         org_id,
-        user_id,
     })
 }
 

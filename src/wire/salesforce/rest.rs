@@ -27,26 +27,18 @@ pub struct Limit {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Organization {
-    pub id: String,
-    pub name: String,
-    pub instance_name: Option<String>,
     pub is_sandbox: bool,
-    pub organization_type: Option<String>,
 }
 
 /// An object in the list of all objects.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ObjectBrief {
     pub name: String,
-    pub label: String,
-    pub custom: bool,
 }
 
 /// An object with its fields.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ObjectDescribe {
-    pub name: String,
-    pub label: String,
     pub fields: Vec<FieldDescribe>,
 }
 
