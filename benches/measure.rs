@@ -7,8 +7,8 @@
 )]
 
 mod audit;
-mod erasure;
 mod bundle;
+mod erasure;
 mod index;
 mod relay;
 mod serving;

@@ -3,9 +3,9 @@
 //! of the product call them with mutated samples (`tests/suite/hostile_input.rs`).
 
 use vynos::apex::{self, Language};
+use vynos::backup::format::{Member, MembersIn, RowsIn};
 use vynos::bundle::container::Unpacker;
 use vynos::bundle::{read, tables};
-use vynos::backup::format::{Member, MembersIn, RowsIn};
 use vynos::insights::rules::{self, Component, Input, RuleSet};
 use vynos::knowledge::extract::{Kind, Page, worker};
 use vynos::knowledge::passages;

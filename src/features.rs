@@ -17,8 +17,8 @@ use crate::web::live::notice_topics;
 use crate::web::page::{Bell, NavItem, NavOrg, Navigation};
 use crate::workspace::{Door, Refused, Viewer};
 use crate::{
-    access, admin, api, audit, backup, bundle, demo, deployments, health, insights, notifications, people, privacy,
-    retention, usage,
+    access, admin, api, audit, backup, bundle, demo, deployments, health, insights, notifications, people,
+    privacy, retention, usage,
 };
 
 /// Who may call a route: the least role, or less than a membership.
