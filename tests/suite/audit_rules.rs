@@ -31,7 +31,7 @@ const NOTES: [(&str, &str); 19] = [
     ("orgs/connect.rs", "takes the pending connection out; org.connected follows"),
     ("orgs/sync.rs", "components in batches before org.synced, calls counted"),
     ("usage/samples.rs", "disk space by day"),
-    // Notices, counted answers and tokens are written by the acts themselves.
+    // Of `write`, which both stand on.
     ("workspace/change.rs", "the definition"),
     ("meter/tests.rs", "a test"),
     ("identity/control.rs", "the definition"),
