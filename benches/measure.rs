@@ -6,6 +6,9 @@
     reason = "a measurement stops where its premise fails, and prints what it found"
 )]
 
+mod audit;
+mod bundle;
+mod erasure;
 mod index;
 mod relay;
 mod serving;
@@ -25,8 +28,17 @@ fn main() {
     let runs = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!("load before: {}", load.trim());
+    if runs("audit") {
+        audit::measure();
+    }
     if runs("store") {
         store::measure();
+    }
+    if runs("erasure") {
+        erasure::measure();
+    }
+    if runs("bundle") {
+        bundle::measure();
     }
     if runs("index") {
         index::measure();

@@ -3,6 +3,9 @@
 //! of the product call them with mutated samples (`tests/suite/hostile_input.rs`).
 
 use vynos::apex::{self, Language};
+use vynos::backup::format::{Member, MembersIn, RowsIn};
+use vynos::bundle::container::Unpacker;
+use vynos::bundle::{read, tables};
 use vynos::insights::rules::{self, Component, Input, RuleSet};
 use vynos::knowledge::extract::{Kind, Page, worker};
 use vynos::knowledge::passages;
@@ -37,6 +40,15 @@ pub fn apex(input: &[u8]) {
     }
     let (before, after) = halves(&source);
     let _ = diff::unified(before, after, Language::Apex, &[]);
+}
+
+/// An export: as its archive, and as the records of every table.
+pub fn bundle(input: &[u8]) {
+    let _ = read::check_archive(Unpacker::new(input), 1 << 20);
+    let mut documents = Vec::new();
+    for table in tables::all() {
+        let _ = read::records(table.as_ref(), &mut &*input, &mut documents);
+    }
 }
 
 /// Metadata of every kind that is checked: findings point into the file.
@@ -77,6 +89,28 @@ pub fn sse(input: &[u8]) {
 pub fn soql(input: &[u8]) {
     if let Ok(query) = soql::parse(&String::from_utf8_lossy(input)) {
         assert!(query.count || !query.fields.is_empty());
+    }
+}
+
+/// The members and rows of a backup: what is read of them is at most what came.
+pub fn backup(input: &[u8]) {
+    let (mut members, mut read) = (MembersIn::new(input), 0);
+    while let Ok(Some(member)) = members.advance() {
+        assert!(!member.to_string().is_empty());
+        if matches!(member, Member::Control {} | Member::Workspace { .. }) {
+            let mut rows = RowsIn::new(&mut members);
+            while rows.advance().is_ok_and(|more| more) {
+                assert!(!rows.table.is_empty(), "a row of no table");
+                read += rows.key.len() + rows.value.len();
+            }
+        } else {
+            read += std::io::copy(&mut members, &mut std::io::sink()).map_or(0, |n| n as usize);
+        }
+        assert!(read <= input.len(), "more was read than came");
+    }
+    let mut rows = RowsIn::new(input);
+    while rows.advance().is_ok_and(|more| more) {
+        assert!(rows.rows as usize <= input.len());
     }
 }
 

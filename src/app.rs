@@ -11,6 +11,8 @@ use actix_web::middleware::from_fn;
 use actix_web::{App as ActixApp, HttpServer, web};
 use url::Url;
 
+use crate::audit::{self, Keeper};
+use crate::backup::{self, restore};
 use crate::chat::Chat;
 use crate::chat::hub::Hub;
 use crate::clock::{Clock, Random};
@@ -32,6 +34,7 @@ use crate::models::Models;
 use crate::orgs::{Orgs, Refreshing};
 use crate::people::{Reminders, Reminding};
 use crate::seal::{MasterKey, SealError, Secret};
+use crate::store::audit::prune::KeepFor;
 use crate::usage::{Sampler, Sampling};
 use crate::web::counts::Counts;
 use crate::web::{Problem, Web, form, guard, tls};
@@ -137,9 +140,15 @@ pub struct App {
     ledger: Ledger,
     mails: Sender,
     console: Option<console::Served>,
-    /// Deletes accounts whose time is over.
+    /// Erases accounts and workspaces whose time is over.
     pub eraser: Eraser,
     erasing: erasure::Running,
+    /// Lets audit lines go whose time is over.
+    pub keeper: Keeper,
+    keeping: audit::keeper::Running,
+    /// Makes the backups that are due.
+    pub backups: backup::keeper::Keeper,
+    backing_up: backup::keeper::Keeping,
     /// Measures what workspaces take.
     pub sampler: Sampler,
     sampling: Sampling,
@@ -180,6 +189,7 @@ impl App {
         let pool = Arc::new(Pool::new(data, options.clock.clone(), options.random.clone()));
         let door = Door::new(control.clone(), Arc::clone(&pool));
         let workspaces: Vec<WorkspaceId> = control.all_workspaces()?.into_iter().map(|(id, _)| id).collect();
+        pool.remove_unfinished(&workspaces).map_err(|e| DataError::File(options.data_dir.clone(), e))?;
         let ledger = Ledger::start(door.clone(), control.clone());
         let policy = Policy { extra_salesforce: options.extra_salesforce.clone(), ..Policy::default() };
         let gate = Gate::new(policy.clone(), options.clock.clone(), ledger.sink())
@@ -213,20 +223,30 @@ impl App {
         };
         let meter = Meter::new(control.clone());
         let chat = Chat { models: models.clone(), hub: Hub::default(), meter };
+        let shown = web::Data::new(board.clone());
+        let keeper =
+            Keeper::new(control.clone(), door.clone(), options.clock.clone(), options.random.clone(), |_| {
+                Ok(KeepFor::YEAR)
+            });
         let runner = Runner::start(
             door.clone(),
             &pool,
-            board,
+            board.clone(),
             features::jobs(&control, &orgs, &knowledge, &chat),
             workspaces,
             options.clock.clone(),
             options.random.clone(),
         );
+        if restore::wants_indexes(&control)? {
+            features::build_indexes(&control, &door).await.map_err(|e| StartError::Other(e.to_string()))?;
+            restore::has_indexes(&control)?;
+        }
         let setup_code = (!settings.set_up).then(|| control.setup_code());
         let web = web::Data::new(Web {
             control,
             door,
             pool,
+            board,
             clock: options.clock.clone(),
             throttle: Throttle::new(options.clock.clone()),
             counts: Counts::default(),
@@ -241,7 +261,10 @@ impl App {
         let models = web::Data::new(models);
         let chat = web::Data::new(chat);
         let (knowledge, mail, sso) = (web::Data::new(knowledge), web::Data::new(mail), web::Data::new(sso));
+        let backups =
+            backup::keeper::Keeper::new(web.control.clone(), web.door.clone(), Arc::clone(&web.pool));
         let services = Services {
+            backups: web::Data::new(backups.clone()),
             gate: web::Data::new(gate),
             web: web.clone(),
             orgs: orgs.clone(),
@@ -251,6 +274,8 @@ impl App {
             knowledge,
             chat,
             status: web::Data::new(status.clone()),
+            board: shown,
+            keeper: web::Data::new(keeper.clone()),
         };
         let console = Console::new(status, url.clone());
         let console = console::serve(&options.data_dir, console)
@@ -259,7 +284,14 @@ impl App {
         let (control, door) = (web.control.clone(), web.door.clone());
         let reminders = Reminders::new(control.clone());
         let sampler = Sampler::new(control.clone(), door.clone(), options.clock.clone());
-        let eraser = Eraser::new(control, door, options.clock.clone(), options.random.clone());
+        let eraser = Eraser::new(
+            control,
+            door,
+            Arc::clone(&web.pool),
+            orgs.get_ref().clone(),
+            options.clock.clone(),
+            options.random.clone(),
+        );
         let (server, running) = serve(listener, services, certificate.as_ref(), options.workers)?;
         Ok(Self {
             address,
@@ -278,6 +310,10 @@ impl App {
             console,
             erasing: eraser.start(),
             eraser,
+            keeping: keeper.start(),
+            keeper,
+            backing_up: backups.start(),
+            backups,
             sampling: sampler.start(),
             sampler,
             reminding: reminders.start(),
@@ -307,21 +343,13 @@ impl App {
             self.server.stop(false).await;
         }
         let _ = self.running.await;
-        let Self {
-            web,
-            runner,
-            ledger,
-            mails,
-            console,
-            eraser,
-            erasing,
-            sampler,
-            sampling,
-            reminders,
-            reminding,
-            ..
-        } = self;
+        let Self { web, runner, ledger, mails, console, eraser, erasing, .. } = self;
+        let Self { keeper, keeping, backups, backing_up, sampler, sampling, reminders, reminding, .. } = self;
         drop(runner);
+        keeping.stop().await;
+        drop(keeper);
+        backing_up.stop().await;
+        drop(backups);
         erasing.stop().await;
         drop(eraser);
         sampling.stop().await;
@@ -410,6 +438,9 @@ struct Services {
     knowledge: web::Data<Knowledge>,
     chat: web::Data<Chat>,
     status: web::Data<Status>,
+    board: web::Data<Board>,
+    keeper: web::Data<Keeper>,
+    backups: web::Data<backup::keeper::Keeper>,
 }
 
 impl Services {
@@ -423,7 +454,10 @@ impl Services {
             .app_data(self.sso.clone())
             .app_data(self.knowledge.clone())
             .app_data(self.chat.clone())
-            .app_data(self.status.clone());
+            .app_data(self.status.clone())
+            .app_data(self.board.clone())
+            .app_data(self.keeper.clone())
+            .app_data(self.backups.clone());
     }
 }
 

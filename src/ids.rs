@@ -80,6 +80,8 @@ ids! {
     DeploymentId
     /// An uploaded knowledge file.
     DocumentId
+    /// An export of a workspace.
+    ExportId
     /// A seat offered to an e-mail address (not its link).
     InvitationId
     /// A background job.

@@ -32,6 +32,13 @@ before=$(sha256sum "$key")
 "$root/usr/local/bin/vynos" verify --config "$root/etc/vynos/vynos.toml" > "$root/verified" || fail "verify"; ok
 grep -q "every page opens" "$root/verified" || fail "verify said nothing"; ok
 
+vynos="$root/usr/local/bin/vynos"
+"$vynos" export --config "$root/etc/vynos/vynos.toml" --out "$root/a.vynos" > /dev/null || fail "export"; ok
+[ "$(stat -c %a "$root/a.vynos")" = 600 ] || fail "the backup is not private"; ok
+"$vynos" verify "$root/a.vynos" --master-key-file "$key" | grep -q "Every seal and checksum holds" || fail "verify of the backup"; ok
+"$vynos" import "$root/a.vynos" --data-dir "$root/restored" --master-key-file "$key" > /dev/null || fail "import"; ok
+"$vynos" verify --data-dir "$root/restored" --master-key-file "$key" > /dev/null || fail "verify of what was restored"; ok
+
 mv "$key" "$root/lost.key"
 if ./install.sh --root "$root" > /dev/null 2> "$root/err"; then fail "a new key was made over sealed data"; fi
 grep -q "put the key back" "$root/err" || fail "the lost key was not told"; ok

@@ -32,13 +32,16 @@ pub const TABS: &[(&str, &str, &str)] = &[
     ("", "Server status", "Status"),
     ("/workspaces", "Workspaces", "Workspaces"),
     ("/accounts", "Accounts", "Accounts"),
+    ("/erasures", "Erasures", "Erasures"),
     ("/policy", "Policy", "Policy"),
     ("/model", "Model endpoint", "Model endpoint"),
     ("/prices", "Prices", "Prices"),
     ("/mail", "Mail", "Mail"),
+    ("/backups", "Backups", "Backups"),
     ("/privacy", "Privacy policy", "Privacy"),
     ("/sso", "Single sign-on", "Single sign-on"),
     ("/traffic", "Outbound traffic", "Traffic"),
+    ("/audit", "Audit log", "Audit"),
 ];
 
 /// A form that is only a button.

@@ -23,6 +23,8 @@ struct Row {
     size: String,
     created: String,
     restricted: bool,
+    /// When it is erased, if an owner asked for that.
+    ends: String,
 }
 
 #[derive(Template)]
@@ -52,7 +54,8 @@ fn read(web: &Web, id: WorkspaceId, row: crate::identity::WorkspaceRow) -> Resul
         members: members.len(),
         size: size(space::below(&web.pool.data().home(id)).unwrap_or_default()),
         created: row.created.strftime("%-d %b %Y").to_string(),
-        restricted: row.state == WorkspaceState::Restricted,
+        restricted: row.state == WorkspaceState::Restricted || row.closing().is_some_and(|c| c.restricted),
+        ends: row.closing().map(|c| c.ends().strftime("%-d %b %Y").to_string()).unwrap_or_default(),
         name: row.name,
         slug: row.slug,
     })

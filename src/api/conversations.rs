@@ -72,29 +72,36 @@ async fn ask(
     let conversation = of(&ws, *id)?;
     let body = read(payload).await?;
     let once = Once::of(&ws, &request, &body)?;
-    if let Some(answered) = once.as_ref().map(|once| once.answered(&ws)).transpose()?.flatten() {
-        return Ok(answered);
-    }
-    let said: Said = parsed(&body)?;
-    if let Some(org) = said.org
-        && !ws.read()?.has(&ORGS, &org)?
-    {
-        return Err(Problem::field("org", "There is no such org in this workspace."));
-    }
-    let asked = chat.ask(&ws, Some(*id), said.org.or(conversation.org), &said.text).await?;
-    let (_, mut told) = chat.attach(&ws, *id, asked.turn)?;
-    let accepts = request.headers().get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    if accepts.contains("text/event-stream") {
-        let begun = json!({ "turn": asked.turn, "message": asked.answer });
-        Once::answer(once, &ws, StatusCode::OK, begun).await?;
+    let begun = once.as_ref().map(|once| once.kept(&ws)).transpose()?.flatten();
+    let turn: TurnId = if let Some(begun) = begun {
+        // Asked before: the same answer is told again, as far as it has come.
+        serde_json::from_value(begun.body["turn"].clone()).map_err(|_| Problem::NotFound)?
+    } else {
+        let said: Said = parsed(&body)?;
+        if let Some(org) = said.org
+            && !ws.read()?.has(&ORGS, &org)?
+        {
+            return Err(Problem::field("org", "There is no such org in this workspace."));
+        }
+        let asked = chat.ask(&ws, Some(*id), said.org.or(conversation.org), &said.text).await?;
+        if let Some(once) = once {
+            // Kept at once, because who waits too long for an answer asks again; and only the turn, because a deleted
+            // answer must not live on here.
+            once.keep(&ws, StatusCode::OK, json!({ "turn": asked.turn })).await?;
+        }
+        asked.turn
+    };
+    let (answer, mut told) = chat.attach(&ws, *id, turn)?;
+    let mut accepts = request.headers().get_all(ACCEPT).filter_map(|v| v.to_str().ok());
+    if accepts.any(|types| types.contains("text/event-stream")) {
         return Ok(streamed(standing, told, 0));
     }
     while told.next().await.is_some() {}
     if !standing.holds() {
         return Err(Problem::SignIn);
     }
-    let row = ws.read()?.get(&MESSAGES, &(*id, asked.answer))?.ok_or(Problem::NotFound)?;
-    Once::answer(once, &ws, StatusCode::OK, shown(asked.answer, &row)).await
+    let row = ws.read()?.get(&MESSAGES, &(*id, answer))?.ok_or(Problem::NotFound)?;
+    Ok(HttpResponse::Ok().json(shown(answer, &row)))
 }
 
 async fn messages(

@@ -52,11 +52,11 @@ async fn list(me: Me, ws: Viewer, page: web::Query<Page>) -> Result<HttpResponse
         };
         scan.each(|id, document| {
             if document.status != Status::Deleting {
-                rows.push((id, shown(id, &document)));
+                rows.push((id, document));
             }
             rows.len() <= limit
         })?;
-        Ok(rows)
+        rows.into_iter().map(|(id, document)| Ok((id, shown(id, &document.settled(&read)?)))).collect()
     })
     .await??;
     Ok(HttpResponse::Ok().json(List::cut(items, limit, ToString::to_string)))
@@ -111,8 +111,9 @@ async fn upload(
 }
 
 fn of(ws: &Viewer, id: DocumentId) -> Result<Document, Problem> {
-    let found = ws.read()?.get(&DOCUMENTS, &id)?;
-    found.filter(|d| d.status != Status::Deleting).ok_or(Problem::NotFound)
+    let read = ws.read()?;
+    let found = read.get(&DOCUMENTS, &id)?.filter(|d| d.status != Status::Deleting);
+    Ok(found.ok_or(Problem::NotFound)?.settled(&read)?)
 }
 
 async fn one(me: Me, ws: Viewer, id: web::Path<DocumentId>) -> Result<HttpResponse, Problem> {

@@ -46,6 +46,15 @@ impl Once {
 
     /// The answer that was given before.
     pub fn answered(&self, ws: &Workspace) -> Result<Option<HttpResponse>, Problem> {
+        let answer = self.kept(ws)?;
+        Ok(answer.map(|answer| {
+            let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+            HttpResponse::build(status).json(answer.body)
+        }))
+    }
+
+    /// What was kept of it.
+    pub fn kept(&self, ws: &Workspace) -> Result<Option<Answer>, Problem> {
         let (read, today) = (ws.read()?, today(ws));
         for day in [today, today.saturating_sub(1)] {
             let Some(answer) = read.get(&ANSWERS, &(day, self.place))? else { continue };
@@ -53,8 +62,7 @@ impl Once {
                 let said = "This Idempotency-Key was used for another body. Nothing was done; use a new one.";
                 return Err(Problem::Conflict(said.into()));
             }
-            let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-            return Ok(Some(HttpResponse::build(status).json(answer.body)));
+            return Ok(Some(answer));
         }
         Ok(None)
     }
@@ -66,19 +74,24 @@ impl Once {
         status: StatusCode,
         body: Value,
     ) -> Result<HttpResponse, Problem> {
-        if let Some(Self { place, asked }) = this {
-            let (today, kept) = (today(ws), Answer { asked, status: status.as_u16(), body: body.clone() });
-            ws.note(move |tx| {
-                let old = tx.scan(&ANSWERS).before(&today.saturating_sub(1)).limit(SWEEP).rows()?;
-                for (key, _) in old {
-                    tx.remove(&ANSWERS, &key)?;
-                }
-                tx.put(&ANSWERS, &(today, place), &kept)?;
-                Ok::<_, StoreError>(())
-            })
-            .await?;
+        if let Some(once) = this {
+            once.keep(ws, status, body.clone()).await?;
         }
         Ok(HttpResponse::build(status).json(body))
+    }
+
+    /// Keeps what the same request gets when it comes again.
+    pub async fn keep(self, ws: &Workspace, status: StatusCode, body: Value) -> Result<(), StoreError> {
+        let Self { place, asked } = self;
+        let (today, kept) = (today(ws), Answer { asked, status: status.as_u16(), body });
+        ws.note(move |tx| {
+            let old = tx.scan(&ANSWERS).before(&today.saturating_sub(1)).limit(SWEEP).rows()?;
+            for (key, _) in old {
+                tx.remove(&ANSWERS, &key)?;
+            }
+            tx.put(&ANSWERS, &(today, place), &kept)
+        })
+        .await
     }
 }
 

@@ -1,10 +1,12 @@
 //! REST under `/api/v1`: JSON over the slices' own verbs. The bearer token decides the workspace; a scope is
 //! needed besides the role. Lists answer `{"items":[],"next":null}`; errors are problem+json.
 
+mod audit;
 mod change_sets;
 mod components;
 mod conversations;
 mod documents;
+mod exports;
 pub mod idempotent;
 mod members;
 mod orgs;
@@ -22,11 +24,13 @@ const USUAL: usize = 50;
 const MOST: usize = 200;
 
 pub fn routes(config: &mut web::ServiceConfig) {
+    audit::routes(config);
     change_sets::routes(config);
     orgs::routes(config);
     components::routes(config);
     conversations::routes(config);
     documents::routes(config);
+    exports::routes(config);
     members::routes(config);
     search::routes(config);
     usage::routes(config);

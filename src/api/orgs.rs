@@ -81,7 +81,12 @@ async fn sync_state(
         "phase": progress.phase,
         "done": progress.done,
         "total": progress.total,
-        "api_calls": org.last_sync.map(|run| run.api_calls),
+        // Of this run; of one that ended early nobody keeps them apart from the day's usage.
+        "api_calls": match status {
+            "done" => org.last_sync.map(|run| run.api_calls),
+            "queued" | "running" => Some(progress.calls),
+            _ => None,
+        },
         "error": row.and_then(|r| r.error),
     })))
 }

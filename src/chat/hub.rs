@@ -120,6 +120,8 @@ pub struct Running {
     count: watch::Sender<usize>,
     /// Cancelled when a person stops the turn.
     pub stop: CancellationToken,
+    /// Cancelled when nothing more will be told.
+    over: CancellationToken,
 }
 
 /// What a turn told so far. Small: a turn tells thousands of texts, of a few letters each.
@@ -164,7 +166,12 @@ impl Told {
 
 impl Running {
     fn new() -> Self {
-        Self { told: Mutex::default(), count: watch::Sender::new(0), stop: CancellationToken::new() }
+        Self {
+            told: Mutex::default(),
+            count: watch::Sender::new(0),
+            stop: CancellationToken::new(),
+            over: CancellationToken::new(),
+        }
     }
 
     pub fn tell(&self, event: Event) {
@@ -194,7 +201,9 @@ impl Hub {
 
     /// Forgets a turn that has ended; those that listen hear it to its end.
     pub fn close(&self, id: TurnId) {
-        self.lock().remove(&id);
+        if let Some(running) = self.lock().remove(&id) {
+            running.over.cancel();
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TurnId, Arc<Running>>> {
@@ -212,10 +221,15 @@ pub fn listen(running: Arc<Running>) -> impl Stream<Item = Option<Numbered>> {
                 let next = (!event.ends()).then_some((running, news, at + 1));
                 return Some((Some(Numbered { id: at as u64 + 1, event }), next));
             }
-            match tokio::time::timeout(HEARTBEAT, news.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return None,
-                Err(_) => return Some((None, Some((running, news, at)))),
+            // Looked at before the next wait: what was told before the end is told to everybody.
+            if running.over.is_cancelled() && running.get(at).is_none() {
+                return None;
+            }
+            tokio::select! {
+                () = running.over.cancelled() => {}
+                heard = tokio::time::timeout(HEARTBEAT, news.changed()) => if heard.is_err() {
+                    return Some((None, Some((running, news, at))));
+                },
             }
         }
     })
@@ -256,6 +270,17 @@ mod tests {
     use futures_util::StreamExt as _;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_turn_that_breaks_off_without_a_last_word_leaves_no_listener_waiting() {
+        let (hub, clock) = (Hub::default(), crate::clock::Clock::system());
+        let id = TurnId::new(&clock, &crate::clock::Random::system());
+        let listener = listen(hub.open(id));
+        hub.open(id).tell(Event::Text("so far".into()));
+        hub.close(id);
+        let heard: Vec<Option<Numbered>> = listener.collect().await;
+        assert_eq!(heard.len(), 1, "what came, and the end");
+    }
 
     #[tokio::test]
     async fn every_listener_hears_each_text_as_it_was_told() {

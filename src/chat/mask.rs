@@ -224,8 +224,12 @@ fn by_form(run: &str) -> Option<(usize, usize)> {
 
 /// What follows a name that says it is a secret: `password = "…"`, `Authorization: Bearer …`.
 fn named(text: &str) -> Vec<(usize, usize)> {
-    const NAMES: [&str; 13] = [
+    const NAMES: [&str; 17] = [
         "password",
+        "passwort",
+        "kennwort",
+        "passphrase",
+        "mot de passe",
         "passwd",
         "pwd",
         "secret",
@@ -246,9 +250,11 @@ fn named(text: &str) -> Vec<(usize, usize)> {
         while let Some(hit) = lower[at..].find(name).map(|n| at + n) {
             let after = hit + name.len();
             at = after;
-            let apart = lower[..hit].chars().next_back().is_none_or(|c| !c.is_ascii_alphanumeric());
-            if apart && let Some(range) = value_after(text, after, name == "bearer") {
-                found.push(range);
+            // Also the last part of a longer name: `consumerSecret`, `db_password`.
+            let apart = lower[..hit].chars().next_back().is_none_or(|c| !c.is_ascii_alphanumeric())
+                || text[hit..].starts_with(|c: char| c.is_ascii_uppercase());
+            if apart {
+                found.extend(value_after(text, after, name == "bearer").or_else(|| said_after(text, after)));
             }
         }
     }
@@ -260,6 +266,12 @@ fn value_after(text: &str, after: usize, spaced: bool) -> Option<(usize, usize)>
     let trimmed = rest.trim_start_matches(['"', '\'', ' ', '\t']);
     let value = if spaced {
         rest.strip_prefix(' ')?
+    } else if let Some(inside) = rest.strip_prefix('>') {
+        // An element: `<password>…</password>`.
+        let end = inside.find('<')?;
+        let plain = ["true", "false", "null", "none"].contains(&inside[..end].trim());
+        let from = after + 1;
+        return (end >= 4 && !plain && !inside.starts_with("[[")).then_some((from, from + end));
     } else {
         let value = trimmed.strip_prefix("=>").or_else(|| trimmed.strip_prefix(['=', ':']))?;
         value.trim_start_matches([' ', '\t'])
@@ -272,13 +284,38 @@ fn value_after(text: &str, after: usize, spaced: bool) -> Option<(usize, usize)>
     };
     let secret = &body[..end];
     // Code: a variable, a call, a bind; and words like "none".
-    let code = quote.is_none()
-        && (secret.contains('(') || !secret.chars().any(|c| c.is_ascii_digit() || "!@#$%^&*".contains(c)));
+    let words = secret.len() >= LONG_WORD && secret.chars().all(|c| c.is_ascii_lowercase());
+    let code = quote.is_none() && (secret.contains('(') || !(marked(secret) || words));
     if secret.len() < 4 || secret.starts_with("[[") || secret.starts_with('{') || code {
         return None;
     }
     let from = text.len() - (text.len() - after) + (rest.len() - body.len());
     Some((from, from + end))
+}
+
+/// A run of small letters behind `password:` that is longer than the words people write there.
+const LONG_WORD: usize = 14;
+/// How far behind the name a sentence is looked at.
+const SENTENCE: usize = 60;
+
+fn marked(word: &str) -> bool {
+    word.chars().any(|c| c.is_ascii_digit() || "!@#$%^&*".contains(c))
+}
+
+/// What a sentence says a secret is: `the password for integration is Winter#2027x`.
+fn said_after(text: &str, after: usize) -> Option<(usize, usize)> {
+    let rest = &text[after..];
+    let near = rest.char_indices().nth(SENTENCE).map_or(rest.len(), |(at, _)| at);
+    let sentence = &rest[..rest[..near].find('\n').unwrap_or(near)];
+    let verb = [" is ", " ist ", " lautet ", " est ", " was "];
+    let (at, word) = verb.iter().filter_map(|verb| Some((sentence.find(verb)?, verb))).min()?;
+    let from = after + at + word.len();
+    let from = from + text[from..].len() - text[from..].trim_start_matches(['"', '\'', ' ', ':']).len();
+    let end =
+        text[from..].find(|c: char| c.is_whitespace() || "\"')<".contains(c)).unwrap_or(text.len() - from);
+    let secret = text[from..from + end].trim_end_matches(['.', ',', ';', '?']);
+    let fits = secret.len() >= 6 && marked(secret) && !secret.contains('(') && !secret.starts_with("[[");
+    fits.then_some((from, from + secret.len()))
 }
 
 #[cfg(test)]
@@ -315,12 +352,16 @@ mod tests {
             ("the password: Tr0ub4dor&3, ok", "Tr0ub4dor&3"),
             ("Authorization: Bearer abc123def456", "abc123def456"),
             ("postgres://crm:s3cr3t@db.intranet/x", "s3cr3t"),
-            ("<password>a1b2c3d4</password>", ""),
+            ("<password>a1b2c3d4</password>", "a1b2c3d4"),
+            ("<consumerSecret>8812309123</consumerSecret>", "8812309123"),
+            ("passwort: Sommer2026!geheim", "Sommer2026!geheim"),
+            ("the password for integration user is Winter#2027x", "Winter#2027x"),
+            ("My password is hunter2Secret9.", "hunter2Secret9"),
+            ("password: correcthorsebattery", "correcthorsebattery"),
+            ("String dbPassword = 'opensesame';", "opensesame"),
             ("client_secret=9F8E7D6C5B4A", "9F8E7D6C5B4A"),
         ] {
-            if !secret.is_empty() {
-                assert!(!masker().own(text).contains(secret), "{}", masker().own(text));
-            }
+            assert!(!masker().own(text).contains(secret), "{}", masker().own(text));
         }
         let pem = "-----BEGIN PRIVATE KEY-----\nMIIEvQ\n-----END PRIVATE KEY-----";
         assert_eq!(masker().own(&format!("a {pem} b")), format!("a [[secret:{:x}]] b", pem.len()));
@@ -332,6 +373,8 @@ mod tests {
             "user.password = generatePassword();",
             "String apiKey = settings.apiKey;",
             "Set the password policy: none",
+            "<isPassword>true</isPassword> <secretQuestion>Which pet?</secretQuestion>",
+            "The password is required, and it is checked by the server.",
             "Account_Trigger__c and OpportunityTriggerHandler",
             "[SELECT Id FROM Account WHERE Id = :o.AccountId]",
             "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----",

@@ -14,8 +14,20 @@ pub const MESSAGES: Table<(ConversationId, MessageId), Message> = Table::new("me
 pub const TURNS: Table<TurnId, Turn> = Table::new("turns", 1);
 /// What went to and came from the model in a turn, in order, to be read by it again.
 pub const REPLAYS: Table<(TurnId, u32), Replay> = Table::new("turn_replays", 1);
+/// The call of the model that a turn makes now; gone once it is counted.
+pub const OPEN_CALLS: Table<TurnId, OpenCall> = Table::new("turn_calls", 1);
 /// Who allowed validations, for a conversation and an org.
 pub const CONSENTS: Table<(ConversationId, OrgId), Consent> = Table::new("validation_consents", 1);
+
+/// A call that was begun and not counted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OpenCall {
+    pub model: String,
+    /// Tokens of its prompt, estimated.
+    pub input: u64,
+    /// Bytes of the answer that stood there before it.
+    pub before: usize,
+}
 
 /// A chat. Only its owner sees it.
 #[derive(Clone, Debug, Serialize, Deserialize)]

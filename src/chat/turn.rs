@@ -14,7 +14,7 @@ use super::citations::{Citing, Piece};
 use super::hub::{Event, Failure, Running, ToolCalled, Used};
 use super::mask::{Known, Masker};
 use super::records::{CONVERSATIONS, MESSAGES, Message, REPLAYS, Replay, State, TURNS, ToolShown, Turn};
-use super::spending::Spending;
+use super::spending::{Ended, Spending};
 use super::tools::{self, Brought, Scope, change};
 use super::{fallback, prompt, topic};
 use crate::egress::{Cause, Purpose};
@@ -37,7 +37,6 @@ const STEPS: usize = 12;
 const CALLS: usize = 40;
 const SAME: usize = 3;
 const LONGEST: Duration = Duration::from_mins(10);
-const LONGEST_TOOL: Duration = Duration::from_secs(20);
 const LONGEST_VALIDATION: Duration = Duration::from_mins(8);
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 const MAX_TOKENS: u32 = 8_192;
@@ -69,11 +68,12 @@ pub async fn run(chat: Chat, job: JobContext) -> Result<(), JobError> {
     let Some(turn) = ws.read()?.get(&TURNS, &id)?.filter(|turn| turn.running) else { return Ok(()) };
     let Some(row) = ws.read()?.get(&MESSAGES, &(turn.conversation, turn.answer))? else { return Ok(()) };
     let org = ws.read()?.get(&CONVERSATIONS, &turn.conversation)?.and_then(|row| row.org);
-    let spending = Spending::new(chat.meter.clone(), steps.asked_by, org);
+    let spending = Spending::new(chat.meter.clone(), (id, &turn), steps.asked_by, org);
     let mut answer = Answer::new(&chat, Arc::clone(&ws), id, turn, row, spending);
     answer.tell(Event::Started(answer.turn.answer));
     let end = if steps.attempt > 1 {
-        // An earlier process began it; what came then is kept, and asking again is a person's choice.
+        // An earlier process began it; what came then is kept and counted, and asking again is a person's choice.
+        answer.spending.count_left(&answer.ws, &mut answer.row).await?;
         End::Stopped
     } else if ws.is_restricted() {
         restricted()
@@ -82,6 +82,11 @@ pub async fn run(chat: Chat, job: JobContext) -> Result<(), JobError> {
             Ok(end) => end,
             // Whoever asked is no member any more.
             Err(JobError::Cancelled) if !steps.is_put_off() => End::Stopped,
+            // Nothing comes after it: without an end the conversation would wait for one for ever.
+            Err(JobError::Fail(why)) => {
+                let detail = format!("{why}. Your message is saved. Answer again.");
+                End::Failed { detail, request_id: None }
+            }
             Err(error) => {
                 chat.hub.close(id);
                 return Err(error);
@@ -102,6 +107,8 @@ struct Answer {
     citing: Citing,
     began: Instant,
     saved: Instant,
+    /// Something came since.
+    unsaved: bool,
     /// What the model will read again.
     replays: Vec<Replay>,
     calls: BTreeMap<String, usize>,
@@ -121,6 +128,7 @@ impl Answer {
             citing: Citing::default(),
             began: Instant::now(),
             saved: Instant::now(),
+            unsaved: false,
             replays: Vec::new(),
             calls: BTreeMap::new(),
             known: Known::default(),
@@ -193,8 +201,8 @@ impl Answer {
             if !self.row.text.is_empty() && !self.row.text.ends_with('\n') {
                 self.add("\n\n".to_owned());
             }
-            let hold = match self.spending.begin(&self.ws, chosen, &ask)? {
-                Ok(hold) => hold,
+            let begun = match self.spending.begin(&self.ws, &self.row, chosen, &ask).await? {
+                Ok(begun) => begun,
                 Err(reached) => return Ok(End::Failed { detail: reached.to_string(), request_id: None }),
             };
             let mut stream = chosen.client.stream(cause, &ask);
@@ -202,9 +210,12 @@ impl Answer {
             drop(ask);
             let heard = self.hear(&mut stream, steps).await;
             let outcome = stream.finish();
-            let broken = !matches!(heard, Ok(Some(Ok(()))));
-            self.spending.count(&self.ws, &mut self.row, chosen, &outcome, broken).await?;
-            drop(hold);
+            let ended = match heard {
+                Ok(Some(Ok(()))) => Ended::Whole,
+                Ok(Some(Err(_))) => Ended::Failed,
+                Ok(None) | Err(_) => Ended::Stopped,
+            };
+            self.spending.count(&self.ws, &mut self.row, chosen, (&outcome, ended), begun).await?;
             match heard? {
                 Some(Ok(())) => {}
                 Some(Err(error)) => {
@@ -250,6 +261,11 @@ impl Answer {
                     return Err(JobError::Cancelled);
                 }
                 heard = stream.next() => heard,
+                // Also while the model says nothing: what came is kept within two seconds.
+                () = tokio::time::sleep_until(self.saved + SAVE_EVERY), if self.unsaved => {
+                    self.save().await?;
+                    continue;
+                }
             };
             match heard {
                 None => break,
@@ -281,6 +297,7 @@ impl Answer {
         for piece in pieces {
             match piece {
                 Piece::Citation(citation) => {
+                    self.unsaved = true;
                     self.tell(Event::Citation(Box::new(citation.clone())));
                     self.row.citations.push(citation);
                 }
@@ -290,6 +307,7 @@ impl Answer {
     }
 
     fn add(&mut self, text: String) {
+        self.unsaved = true;
         self.row.text.push_str(&text);
         self.tell(Event::Text(text));
     }
@@ -315,7 +333,7 @@ impl Answer {
                 tokio::select! {
                     () = stop.cancelled() => Err(tools::Failed(STOPPED.into())),
                     () = steps.cancel.cancelled() => Err(tools::Failed(STOPPED.into())),
-                    brought = read(scope.clone(), call.name.clone(), input) => brought,
+                    brought = tools::read(scope.clone(), call.name.clone(), input) => brought,
                 }
             }
         };
@@ -393,7 +411,7 @@ impl Answer {
 
     /// Saves what came so far.
     async fn save(&mut self) -> Result<(), JobError> {
-        self.saved = Instant::now();
+        (self.saved, self.unsaved) = (Instant::now(), false);
         self.row.took_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (key, row) = ((self.turn.conversation, self.turn.answer), self.row.clone());
         let kept = self.ws.note::<_, StoreError>(move |tx| {
@@ -455,16 +473,6 @@ impl Answer {
 
 fn tool(name: &str, status: &'static str, summary: &str) -> Event {
     Event::Tool(Box::new(ToolCalled { name: name.to_owned(), status, summary: summary.to_owned() }))
-}
-
-/// A tool that only reads, off the async threads.
-async fn read(scope: Scope, name: String, input: Map<String, Value>) -> Result<Brought, tools::Failed> {
-    let work = tokio::task::spawn_blocking(move || tools::call(&scope, &name, input));
-    match tokio::time::timeout(LONGEST_TOOL, work).await {
-        Ok(Ok(brought)) => brought,
-        Ok(Err(_)) => Err(tools::Failed("The tool broke off. Tell the user.".into())),
-        Err(_) => Err(tools::Failed("The tool took too long. Ask for less.".into())),
-    }
 }
 
 fn end_of(message: &AssistantMessage) -> End {

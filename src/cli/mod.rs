@@ -2,6 +2,7 @@
 //! 1 it ran and the answer is no, 2 wrong usage, 3 could not run.
 
 pub mod analyze;
+mod backup;
 mod config;
 mod demo;
 mod extract;
@@ -49,8 +50,12 @@ enum Command {
     /// Looks at key, permissions, disk, clock, certificate, mail, model, jobs, audit chains, orgs and search index, and says the
     /// remedy for what is wrong. Asks the running server, or reads the data of a stopped one.
     Doctor(user::DataArgs),
+    /// Makes a backup of everything, while the server runs or without it: one sealed file.
+    Export(backup::ExportArgs),
     /// Prints the text of a document as the library would see it.
     Extract(extract::ExtractArgs),
+    /// Makes a data directory of a backup.
+    Import(backup::ImportArgs),
     /// Makes a master key file (0600). Never replaces one.
     Key {
         #[command(subcommand)]
@@ -76,8 +81,9 @@ enum Command {
         #[command(subcommand)]
         command: extract::WorkerCommand,
     },
-    /// Checks every page, seal and audit chain of a stopped instance's data; names the first broken place.
-    Verify(ServerArgs),
+    /// Checks every seal and checksum of a backup, or every page, seal and audit chain of a stopped instance's data; names
+    /// the first broken place.
+    Verify(backup::VerifyArgs),
 }
 
 #[derive(Subcommand)]
@@ -145,7 +151,9 @@ pub fn main() -> ExitCode {
         Command::Config { command: ConfigCommand::Check(args) } => config::check(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => user::doctor(&args),
+        Command::Export(args) => backup::export(&args),
         Command::Extract(args) => extract::run(&args),
+        Command::Import(args) => backup::import(&args),
         Command::Key { command: KeyCommand::Create(args) } => verify::create_key(&args),
         Command::Key { command: KeyCommand::Status(args) } => verify::key_status(&args),
         Command::Serve(args) => serve::run(&args),
@@ -153,7 +161,7 @@ pub fn main() -> ExitCode {
         Command::Sim { command: SimCommand::Salesforce(args) } => sim::salesforce(&args),
         Command::SetupCode(args) => verify::setup_code(&args),
         Command::User { command: UserCommand::Reset(args) } => user::reset(&args),
-        Command::Verify(args) => verify::data(&args),
+        Command::Verify(args) => backup::verify(&args),
         Command::Worker { command } => extract::work(&command),
     };
     match result {

@@ -1,10 +1,11 @@
 //! Commands that work on the data, held by a server or not: `user reset`, `audit verify`, `doctor`.
 
+use std::io::Write as _;
 use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Failure, ServerArgs, say};
+use super::{Failure, ServerArgs, ServerConfig, say};
 use crate::app::{default_url, lock};
 use crate::clock::{Clock, Random};
 use crate::console::{self, Answer, Command, Console};
@@ -51,7 +52,7 @@ pub fn reset(args: &ResetArgs) -> Result<(), Failure> {
 
 /// `vynos audit verify`.
 pub fn audit(args: &DataArgs) -> Result<(), Failure> {
-    let answer = run(&args.server, &Command::AuditVerify {})?;
+    let answer = run(&args.server, &Command::AuditVerify { progress: true })?;
     if args.json {
         say(&serde_json::to_string(&answer)?)?;
         return match broken(&answer) {
@@ -101,14 +102,23 @@ pub fn chains(answer: &Answer) -> Result<(), Failure> {
 /// The first chain that does not hold.
 fn broken(answer: &Answer) -> Option<String> {
     let Answer::Audit { chains } = answer else { return None };
-    chains.iter().find_map(|chain| chain.broken.as_ref().map(|said| format!("{}: {said}", chain.place)))
+    chains.iter().find_map(|chain| {
+        chain.broken.as_ref().map(|said| match chain.broken_at {
+            Some(at) => format!("{}: {said}, of {at}", chain.place),
+            None => format!("{}: {said}", chain.place),
+        })
+    })
 }
 
-fn refused(answer: &Answer) -> Result<(), Failure> {
+pub(super) fn refused(answer: &Answer) -> Result<(), Failure> {
     match answer {
         Answer::No { said } => Err(Failure::No(said.clone())),
         Answer::Failed { said } => Err(Failure::CouldNotRun(said.clone())),
-        Answer::Audit { .. } | Answer::Doctor { .. } | Answer::Reset { .. } => {
+        Answer::Audit { .. }
+        | Answer::Doctor { .. }
+        | Answer::Exported { .. }
+        | Answer::Progress { .. }
+        | Answer::Reset { .. } => {
             Err(Failure::CouldNotRun("the server answered another question; restart it".into()))
         }
     }
@@ -117,17 +127,23 @@ fn refused(answer: &Answer) -> Result<(), Failure> {
 /// Runs a command where the data is held: in the server, else here.
 fn run(args: &ServerArgs, command: &Command) -> Result<Answer, Failure> {
     let config = args.resolve()?;
-    let asked = console::ask(&config.data_dir, command);
+    let asked = console::ask(&config.data_dir, command, &mut progress);
     let asked = asked.map_err(|e| {
         Failure::CouldNotRun(format!("the server in {} does not answer: {e}", config.data_dir.display()))
     })?;
     if let Some(answer) = asked {
         return Ok(answer);
     }
+    let (_lock, console) = stopped(config)?;
+    Ok(console.run(command, &mut progress))
+}
+
+/// The data of an instance that no server holds, with its lock.
+pub(super) fn stopped(config: ServerConfig) -> Result<(std::fs::File, Console), Failure> {
     let master = MasterKey::load(&config.master_key_file)
         .map_err(|e| Failure::CouldNotRun(format!("{}: {e}", config.master_key_file.display())))?;
     let data = Arc::new(DataDir::open(&config.data_dir, master)?);
-    let _lock = lock(&config.data_dir)?;
+    let lock = lock(&config.data_dir)?;
     let control = data.control(Clock::system(), Random::system())?;
     let url = match &config.external_url {
         Some(url) => url.clone(),
@@ -136,5 +152,13 @@ fn run(args: &ServerArgs, command: &Command) -> Result<Answer, Failure> {
     let pool = Arc::new(Pool::new(data, Clock::system(), Random::system()));
     let door = Door::new(control.clone(), Arc::clone(&pool));
     let status = Status::stopped(control, door, pool, config.master_key_file);
-    Ok(Console::new(status, url).run(command))
+    Ok((lock, Console::new(status, url)))
+}
+
+/// Says on standard error how far a command is.
+pub fn progress(said: Answer) {
+    if let Answer::Progress { place, done, total } = said {
+        // Nobody reads it: no reason to stop.
+        let _ = writeln!(std::io::stderr(), "{place}: {done} of {total} audit lines");
+    }
 }

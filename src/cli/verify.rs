@@ -47,7 +47,8 @@ pub fn data(args: &ServerArgs) -> Result<(), Failure> {
     }
     let url = Url::parse("http://localhost/")?;
     let status = Status::stopped(control, door, pool, args.resolve()?.master_key_file);
-    super::user::chains(&Console::new(status, url).run(&Command::AuditVerify {}))
+    let command = Command::AuditVerify { progress: true };
+    super::user::chains(&Console::new(status, url).run(&command, &mut super::user::progress))
 }
 
 /// `vynos key create`.

@@ -1,20 +1,28 @@
 //! What the operator can do with a shell: a closed list of commands. They run in the process that holds the data; a
-//! running server takes them at `DATA/control.sock`, see `socket`.
+//! running server takes them at `DATA/control.sock`, see `socket`; a backup comes as a `stream`.
 
 mod socket;
+mod stream;
+
+use std::io::Write;
 
 pub use socket::{Served, ask, serve};
+pub use stream::export;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::admin;
+use crate::backup::make::{self, Made, Source};
+use crate::backup::{BackupError, Watch};
 use crate::health::Status;
 use crate::health::checks::{self, Check};
 use crate::identity::control::Note;
 use crate::identity::{Control, Email, IdentityError};
-use crate::store::audit::{Action, Actor, Broken};
+use crate::store::audit::verify::{Step, Walk};
+use crate::store::audit::{Action, Actor};
+use crate::store::{Read, StoreError};
 use crate::workspace::Door;
 
 /// What can be asked.
@@ -22,9 +30,15 @@ use crate::workspace::Door;
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// Walks the audit chain of control and of every workspace.
-    AuditVerify {},
+    AuditVerify {
+        /// Answers [`Answer::Progress`] now and then before the answer.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        progress: bool,
+    },
     /// Looks whether the instance is well.
     Doctor {},
+    /// Makes a backup: answered as a stream.
+    Export {},
     /// Makes a link that sets the password of the account of an address.
     UserReset {
         email: String,
@@ -44,6 +58,10 @@ pub enum Answer {
     Doctor {
         checks: Vec<Check>,
     },
+    /// A backup was made, and these are its contents.
+    Exported {
+        made: Made,
+    },
     /// It could not run.
     Failed {
         said: String,
@@ -51,6 +69,13 @@ pub enum Answer {
     /// It ran, and the answer is no.
     No {
         said: String,
+    },
+    /// How far it is, before the answer.
+    Progress {
+        /// What is looked at.
+        place: String,
+        done: u64,
+        total: u64,
     },
     Reset {
         email: String,
@@ -65,9 +90,13 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chain {
     pub place: String,
+    /// How many hold; in a broken chain the line that is named.
     pub lines: u64,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub broken: Option<String>,
+    /// What the named line says of its time, if it is there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub broken_at: Option<Timestamp>,
 }
 
 /// The open data that commands work on.
@@ -85,22 +114,46 @@ impl Console {
         Self { control: status.control.clone(), door: status.door.clone(), status, external }
     }
 
-    /// Runs a command; reads and writes files, so call it on a blocking thread.
-    pub fn run(&self, command: &Command) -> Answer {
+    /// Runs a command; reads and writes files, so call it on a blocking thread. What was asked for in between goes to
+    /// `progress`.
+    pub fn run(&self, command: &Command, progress: &mut dyn FnMut(Answer)) -> Answer {
         let done = match command {
-            Command::AuditVerify {} => self.audit(),
+            Command::AuditVerify { progress: asked } => self.audit(&mut |said| {
+                if *asked {
+                    progress(said)
+                }
+            }),
             Command::Doctor {} => Ok(Answer::Doctor { checks: checks::all(&self.status) }),
+            Command::Export {} => Err("a backup comes as a stream; nothing was done".to_owned()),
             Command::UserReset { email, drop_second_factor } => self.reset(email, *drop_second_factor),
         };
         done.unwrap_or_else(|said| Answer::Failed { said })
     }
 
-    fn audit(&self) -> Result<Answer, String> {
-        let mut chains = vec![chain("control".into(), self.control.verify_audit().map_err(said)?)];
+    /// Writes a backup to `to`; blocks.
+    pub fn export<W: Write>(&self, to: W, watch: Watch<'_>) -> Result<(W, Made), BackupError> {
+        let source = Source { control: &self.control, door: &self.door, pool: &self.status.pool };
+        make::write(source, Actor::Operator, to, watch)
+    }
+
+    fn audit(&self, progress: &mut dyn FnMut(Answer)) -> Result<Answer, String> {
+        let walk = self.control.audit_walk().map_err(said)?;
+        let mut chains = vec![chain("control".into(), walk, || self.control.read(), progress)?];
         for (id, _) in self.control.all_workspaces().map_err(said)? {
             let place = format!("workspace {id}");
-            let verified = self.door.for_runner(id).map_err(|e| format!("{place}: {e}"))?.verify_audit();
-            chains.push(chain(place.clone(), verified.map_err(|e| format!("{place}: {e}"))?));
+            let at = |error: &dyn std::fmt::Display| format!("{place}: {error}");
+            let ws = self.door.for_runner(id).map_err(|e| at(&e))?;
+            let walk = ws.audit_walk().map_err(|e| at(&e))?;
+            chains.push(chain(place.clone(), walk, || ws.read(), progress)?);
+        }
+        for (id, _) in self.control.erasures().map_err(said)? {
+            let place = format!("erased workspace {id}");
+            let verified = self.control.verify_kept(id).map_err(|e| format!("{place}: {e}"))?;
+            let (lines, broken) = match verified {
+                Ok(lines) => (lines, None),
+                Err(broken) => (broken.line(), Some(broken.to_string())),
+            };
+            chains.push(Chain { place, lines, broken, broken_at: None });
         }
         Ok(Answer::Audit { chains })
     }
@@ -132,12 +185,24 @@ impl Console {
     }
 }
 
-fn chain(place: String, verified: Result<u64, Broken>) -> Chain {
-    match verified {
-        Ok(lines) => Chain { place, lines, broken: None },
-        Err(broken @ (Broken::Link(line) | Broken::Tail(line))) => {
-            Chain { place, lines: line, broken: Some(broken.to_string()) }
-        }
+/// Walks a chain in ranges, and says how far it is before each.
+fn chain<R: Read>(
+    place: String,
+    mut walk: Walk,
+    read: impl Fn() -> Result<R, StoreError>,
+    progress: &mut dyn FnMut(Answer),
+) -> Result<Chain, String> {
+    let at = |error: StoreError| format!("{place}: {error}");
+    loop {
+        let (done, total) = walk.progress();
+        progress(Answer::Progress { place: place.clone(), done, total });
+        let read = read().map_err(at)?;
+        let Step::Ended(ended) = walk.step(&read).map_err(at)? else { continue };
+        let (lines, broken, broken_at) = match ended {
+            Ok(holds) => (holds.lines(), None, None),
+            Err(broken) => (broken.line(), Some(broken.to_string()), broken.at(&read)),
+        };
+        return Ok(Chain { place, lines, broken, broken_at });
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Command, Console};
+use super::{Answer, Command, Console, stream};
 
 const NAME: &str = "control.sock";
 /// Bytes of a question; nothing that can be asked is longer.
@@ -21,6 +21,8 @@ const LONGEST: u64 = 16 * 1024;
 const ASKING: Duration = Duration::from_secs(10);
 /// The longest a command may take, as the one who asked waits.
 const ANSWERING: Duration = Duration::from_mins(10);
+/// Words about progress that wait to be sent; further ones are left out.
+const PROGRESS: usize = 16;
 /// Commands at once; further ones wait.
 const AT_ONCE: usize = 4;
 
@@ -48,7 +50,7 @@ pub fn serve(data_dir: &Path, console: Console) -> io::Result<Served> {
 }
 
 impl Served {
-    /// Takes no further command and removes the socket. What runs goes on to its end.
+    /// Takes no further command and removes the socket. What runs goes on to its end, but for a backup, which stops.
     pub async fn stop(self) {
         self.stop.cancel();
         let _ = self.running.await;
@@ -76,10 +78,10 @@ async fn listen(listener: UnixListener, owner: u32, console: Console, stop: Canc
             );
             continue;
         }
-        let console = console.clone();
+        let (console, stop) = (console.clone(), stop.clone());
         tasks.spawn(async move {
             let _place = place;
-            if let Err(error) = answer(stream, console).await {
+            if let Err(error) = answer(stream, console, stop).await {
                 tracing::warn!(%error, "a console command was not answered");
             }
         });
@@ -93,30 +95,40 @@ const fn may_ask(peer: u32, owner: u32) -> bool {
     peer == owner || peer == 0
 }
 
-async fn answer(stream: UnixStream, console: Console) -> io::Result<()> {
+async fn answer(stream: UnixStream, console: Console, stop: CancellationToken) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     let mut reader = BufReader::new(read.take(LONGEST));
     tokio::time::timeout(ASKING, reader.read_line(&mut line)).await.map_err(io::Error::other)??;
-    let answer = match serde_json::from_str::<Command>(&line) {
-        Ok(command) => {
-            tokio::task::spawn_blocking(move || console.run(&command)).await.map_err(io::Error::other)?
-        }
-        Err(_) => Answer::Failed {
-            said: "the server does not know this command: it is of another version. Restart it; nothing was \
-                   changed"
-                .into(),
-        },
+    let Ok(command) = serde_json::from_str::<Command>(&line) else {
+        let said = "the server does not know this command: it is of another version. Restart it; nothing was \
+                    changed";
+        return tell(&mut write, &Answer::Failed { said: said.into() }).await;
     };
-    let mut text = serde_json::to_string(&answer)?;
+    if command == (Command::Export {}) {
+        return stream::serve(console, write, stop).await;
+    }
+    let (sender, mut progress) = tokio::sync::mpsc::channel(PROGRESS);
+    let running = tokio::task::spawn_blocking(move || {
+        // A slow or lost listener misses some of it and delays nothing.
+        console.run(&command, &mut |said| drop(sender.try_send(said)))
+    });
+    while let Some(said) = progress.recv().await {
+        tell(&mut write, &said).await?;
+    }
+    tell(&mut write, &running.await.map_err(io::Error::other)?).await
+}
+
+async fn tell(write: &mut (impl tokio::io::AsyncWrite + Unpin), answer: &Answer) -> io::Result<()> {
+    let mut text = serde_json::to_string(answer)?;
     text.push('\n');
     write.write_all(text.as_bytes()).await
 }
 
-/// Asks the server that holds `data_dir`; `None` when none listens there.
-pub fn ask(data_dir: &Path, command: &Command) -> io::Result<Option<Answer>> {
+/// A connection to the server that holds `data_dir`; `None` when none listens there.
+pub(super) fn connect(data_dir: &Path) -> io::Result<Option<std::os::unix::net::UnixStream>> {
     let stream = std::os::unix::net::UnixStream::connect(data_dir.join(NAME));
-    let mut stream = match stream {
+    let stream = match stream {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             return Ok(None);
@@ -124,15 +136,33 @@ pub fn ask(data_dir: &Path, command: &Command) -> io::Result<Option<Answer>> {
         Err(error) => return Err(error),
     };
     stream.set_read_timeout(Some(ANSWERING))?;
+    Ok(Some(stream))
+}
+
+/// Asks the server that holds `data_dir`; `None` when none listens there. How far it is goes to `progress`.
+pub fn ask(
+    data_dir: &Path,
+    command: &Command,
+    progress: &mut dyn FnMut(Answer),
+) -> io::Result<Option<Answer>> {
+    let Some(mut stream) = connect(data_dir)? else { return Ok(None) };
     let mut text = serde_json::to_string(command)?;
     text.push('\n');
     stream.write_all(text.as_bytes())?;
-    let mut line = String::new();
-    io::BufReader::new((&mut stream).take(64 * LONGEST * 16)).read_line(&mut line)?;
-    if line.is_empty() {
-        return Err(io::Error::other("the server closed the connection; only the owner of the data may ask"));
+    let mut reader = io::BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        (&mut reader).take(64 * LONGEST * 16).read_line(&mut line)?;
+        if line.is_empty() {
+            return Err(io::Error::other(
+                "the server closed the connection; only the owner of the data may ask",
+            ));
+        }
+        match serde_json::from_str(&line)? {
+            said @ Answer::Progress { .. } => progress(said),
+            answer => return Ok(Some(answer)),
+        }
     }
-    Ok(Some(serde_json::from_str(&line)?))
 }
 
 #[cfg(test)]

@@ -106,9 +106,7 @@ pub type Ledger = Arc<dyn Fn(Line) + Send + Sync>;
 /// Why a call brought nothing back. Texts say what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum EgressError {
-    #[error(
-        "{host} is not allowed: {reason}. Nothing was sent. The operator can allow it in the instance settings"
-    )]
+    #[error("{host} is not allowed: {reason}. Nothing was sent")]
     Refused { host: String, reason: String },
     #[error("the connection to {host} broke off in the middle of an answer; try again")]
     Reset { host: String },

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Status;
+use crate::backup::plan::Standing;
 use crate::mail::MAIL_SERVER;
 use crate::mail::outbox::Outbox;
 use crate::orgs::records as orgs;
@@ -74,6 +75,7 @@ pub fn quick(status: &Status) -> Vec<Check> {
         certificate(status),
         model(status).unwrap_or_else(|error| Check::unreadable("Model endpoint", &error)),
         mail(status).unwrap_or_else(|error| Check::unreadable("Mail", &error)),
+        backups(status).unwrap_or_else(|error| Check::unreadable("Backups", &error)),
     ];
     checks.extend(jobs(status));
     checks
@@ -105,7 +107,12 @@ fn workspace(name: &str, ws: &Workspace) -> Vec<Check> {
     };
     if let Err(error) = Shelf::ALL.iter().try_for_each(|shelf| ws.index().check(*shelf)) {
         let found = format!("Its search index can\u{2019}t be opened: {error}.");
-        return vec![Check::new(name, State::Wrong, found, "Restore the folder `index` from a backup.")];
+        return vec![Check::new(
+            name,
+            State::Wrong,
+            found,
+            "Remove its folder `index` while the server is stopped; it is built again.",
+        )];
     }
     let chain = chain(name, ws.verify_audit());
     if !chain.is_wrong() && signed_out > 0 {
@@ -278,6 +285,23 @@ fn mail(status: &Status) -> Result<Check, StoreError> {
         found,
         "Instance, Mail shows the words of the server; try again or drop them.",
     ))
+}
+
+fn backups(status: &Status) -> Result<Check, StoreError> {
+    const NAME: &str = "Backups";
+    let standing = Standing::of(&status.control.read()?, status.control.clock().now())?;
+    let remedy = match &standing {
+        Standing::Failed { .. } => "Instance, Backups has the button that tries again.",
+        Standing::Fresh { .. } | Standing::Waiting { .. } => "",
+        Standing::Off => "Set one up under Instance, Backups, or run `vynos export` from time to time.",
+        Standing::Old { .. } => "Look under Instance, Backups, and whether the server ran at that time.",
+    };
+    let state = match &standing {
+        Standing::Failed { .. } | Standing::Old { .. } => State::Wrong,
+        Standing::Fresh { .. } | Standing::Waiting { .. } => State::Ok,
+        Standing::Off => State::Note,
+    };
+    Ok(Check::new(NAME, state, standing.said(), remedy))
 }
 
 fn jobs(status: &Status) -> Option<Check> {

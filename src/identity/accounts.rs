@@ -186,10 +186,20 @@ impl Control {
 
     /// Adds an account inside a change.
     pub fn insert_account(&self, tx: &mut ControlTx, new: NewAccount) -> Result<AccountId, IdentityError> {
-        if tx.has(&ADDRESSES, &new.email.key())? {
+        let id = AccountId::new(self.clock(), self.random());
+        self.insert_account_as(tx, id, new).map(|()| id)
+    }
+
+    /// Adds an account under an id that nobody has.
+    pub(super) fn insert_account_as(
+        &self,
+        tx: &mut ControlTx,
+        id: AccountId,
+        new: NewAccount,
+    ) -> Result<(), IdentityError> {
+        if tx.has(&ADDRESSES, &new.email.key())? || tx.has(&ACCOUNTS, &id)? {
             return Err(IdentityError::AddressTaken);
         }
-        let id = AccountId::new(self.clock(), self.random());
         tx.put(&ADDRESSES, &new.email.key(), &id)?;
         let account = Account {
             email: new.email,
@@ -206,8 +216,7 @@ impl Control {
             deletion: None,
             acknowledged_policy: 0,
         };
-        tx.put(&ACCOUNTS, &id, &account)?;
-        Ok(id)
+        Ok(tx.put(&ACCOUNTS, &id, &account)?)
     }
 
     pub fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {

@@ -4,13 +4,16 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use tokio::sync::{Notify, broadcast};
 
 use crate::clock::{Clock, Random};
 use crate::ids::{AccountId, RequestId, WorkspaceId};
 use crate::seal::{DataKey, SubKey, Use};
-use crate::store::audit::{self, Action, Actor, Entry};
-use crate::store::{File, Snapshot, StoreError, Tx};
+use crate::store::audit::prune::{self, Pruned};
+use crate::store::audit::verify::Walk;
+use crate::store::audit::{self, Action, Actor, Broken, Entry};
+use crate::store::{COMPACTION_DUE, File, Read as _, Snapshot, StoreError, Tx};
 
 /// Memory for cached pages of the control file, in bytes.
 const CACHE: usize = 4 << 20;
@@ -155,9 +158,15 @@ impl Control {
 
     /// One more audit line in a change that does several acts at once.
     pub fn note(&self, tx: &mut ControlTx, note: Note) -> Result<(), StoreError> {
+        if note.action.removes() {
+            tx.compact_later()?;
+        }
+        audit::append(tx, &self.0.audit, self.entry(note)).map(|_| ())
+    }
+
+    fn entry(&self, note: Note) -> Entry {
         let Note { actor, action, target, workspace, request } = note;
-        let at = self.0.clock.now();
-        audit::append(tx, &self.0.audit, Entry { at, actor, action, target, workspace, request }).map(|_| ())
+        Entry { at: self.0.clock.now(), actor, action, target, workspace, request }
     }
 
     /// Updates that are no act of anybody (when a session was last seen): no audit line.
@@ -168,9 +177,37 @@ impl Control {
         self.write(change)
     }
 
-    /// Checks the audit chain.
-    pub fn verify_audit(&self) -> Result<Result<u64, audit::Broken>, StoreError> {
-        audit::verify(&self.read()?, &self.0.audit)
+    /// Checks the audit chain; answers how many lines hold.
+    pub fn verify_audit(&self) -> Result<Result<u64, Broken>, StoreError> {
+        let verified = self.audit_walk()?.finish(|| self.read(), |_, _| {})?;
+        Ok(verified.map(|chain| chain.lines()))
+    }
+
+    /// Begins to check the audit chain.
+    pub fn audit_walk(&self) -> Result<Walk, StoreError> {
+        Walk::begin(&self.read()?, &self.0.audit)
+    }
+
+    /// Lets audit lines of `until` and before it go, as many as one commit may, under a line of `actor`. Blocks.
+    pub fn prune_audit(
+        &self,
+        until: Timestamp,
+        actor: Actor,
+    ) -> Result<Result<Option<Pruned>, Broken>, StoreError> {
+        if !prune::is_due(&self.read()?, until)? {
+            return Ok(Ok(None));
+        }
+        let entry = self.entry(Note::new(actor, Action::AuditPruned, ""));
+        self.write(|tx| prune::prune(tx, &self.0.audit, until, entry))
+    }
+
+    /// Takes the bytes of removed rows off the disk, when some were removed; answers false when somebody reads for too
+    /// long. Blocks; writers wait.
+    pub fn compact_if_due(&self) -> Result<bool, StoreError> {
+        if !self.read()?.has(&COMPACTION_DUE, &0)? {
+            return Ok(true);
+        }
+        self.0.file.compact()
     }
 
     /// Checks every page and seal of the file.
@@ -181,6 +218,10 @@ impl Control {
     /// Keyed hashes for look-ups by a secret (session and API tokens).
     pub fn lookups(&self) -> &SubKey {
         &self.0.lookups
+    }
+
+    pub(super) fn audit_key(&self) -> &SubKey {
+        &self.0.audit
     }
 
     /// The key that seals credentials once more as records.

@@ -53,7 +53,9 @@ impl Control {
         let mut found = Hindrance::default();
         for ((_, id), membership) in read.scan(&MEMBERSHIPS).under(&account).rows()? {
             if membership.role == Role::Owner && !another_owner(read, id, account)? {
-                found.workspaces.extend(read.get(&WORKSPACES, &id)?);
+                let row = read.get(&WORKSPACES, &id)?;
+                // One that goes as well needs no owner.
+                found.workspaces.extend(row.filter(|row| row.closing().is_none()));
             }
         }
         let operator = read.get(&ACCOUNTS, &account)?.is_some_and(|a| a.operator);

@@ -382,6 +382,16 @@ fn open_invitation(
     row.ok_or(IdentityError::NoSuchInvitation)
 }
 
+/// Withdraws every invitation of a workspace; answers the mails that carry their links.
+pub(super) fn withdraw_all(tx: &mut ControlTx, workspace: WorkspaceId) -> Result<Vec<MailId>, StoreError> {
+    let mut mails = Vec::new();
+    for ((_, id), row) in tx.scan(&INVITATIONS).under(&workspace).rows()? {
+        mails.extend(row.mail);
+        drop_invitation(tx, workspace, id, &row)?;
+    }
+    Ok(mails)
+}
+
 /// Drops an invitation that names somebody who is erased.
 pub(super) fn forget(tx: &mut ControlTx, workspace: WorkspaceId, id: InvitationId) -> Result<(), StoreError> {
     match tx.get(&INVITATIONS, &(workspace, id))? {

@@ -81,6 +81,8 @@ pub struct WorkspaceRow {
 #[serde(rename_all = "snake_case")]
 pub enum WorkspaceState {
     Active,
+    /// An owner asked to delete it: only owners come in, to read, to export and to keep it.
+    Deleting(super::workspace_deletion::Closing),
     /// Contents stay, nothing is sent, synced or analysed.
     Restricted,
 }
@@ -96,7 +98,7 @@ impl Control {
         owner: AccountId,
     ) -> Result<WorkspaceRow, IdentityError> {
         let name = super::accounts::display_name(name)?;
-        let slug = free_slug(tx, id, &name)?;
+        let slug = self.free_slug(tx, id, &name)?;
         let created = self.clock().now();
         let row = WorkspaceRow { slug, name, state: WorkspaceState::Active, created, quota: None };
         tx.put(&SLUGS, &row.slug, &id)?;
@@ -265,7 +267,7 @@ impl Control {
         let name = super::accounts::display_name(name)?;
         let row = tx.get(&WORKSPACES, &id)?.ok_or(IdentityError::NotMember)?;
         let kept = slug_of(&name) == slug_of(&row.name);
-        let slug = if kept { row.slug.clone() } else { free_slug(tx, id, &name)? };
+        let slug = if kept { row.slug.clone() } else { self.free_slug(tx, id, &name)? };
         let row = WorkspaceRow { slug, name, ..row };
         tx.put(&SLUGS, &row.slug, &id)?;
         tx.put(&WORKSPACES, &id, &row)?;
@@ -279,7 +281,13 @@ impl Control {
         restricted: bool,
     ) -> Result<bool, IdentityError> {
         let row = tx.get(&WORKSPACES, &id)?.ok_or(IdentityError::NotMember)?;
-        let state = if restricted { WorkspaceState::Restricted } else { WorkspaceState::Active };
+        let state = match (row.state, restricted) {
+            (WorkspaceState::Deleting(closing), _) => {
+                WorkspaceState::Deleting(super::workspace_deletion::Closing { restricted, ..closing })
+            }
+            (_, true) => WorkspaceState::Restricted,
+            (_, false) => WorkspaceState::Active,
+        };
         let new = row.state != state;
         tx.put(&WORKSPACES, &id, &WorkspaceRow { state, ..row })?;
         Ok(new)
@@ -305,9 +313,34 @@ impl Control {
         self.read()?.get(&VISITS, &(account, workspace))
     }
 
-    /// All workspaces, for the job runner and the operator's pages.
+    /// All workspaces but those that are being erased, for the job runner and the operator's pages.
     pub fn all_workspaces(&self) -> Result<Vec<(WorkspaceId, WorkspaceRow)>, StoreError> {
-        self.read()?.scan(&WORKSPACES).rows()
+        let now = self.clock().now();
+        let all = self.read()?.scan(&WORKSPACES).rows()?;
+        Ok(all.into_iter().filter(|(_, row)| !row.is_over(now)).collect())
+    }
+
+    /// The slug of a name that no other workspace ever had.
+    fn free_slug(&self, tx: &ControlTx, id: WorkspaceId, name: &str) -> Result<String, IdentityError> {
+        self.free_slug_like(tx, Some(id), &slug_of(name))
+    }
+
+    /// The slug `base`, with a suffix when another workspace than `id` ever had it, also one that was erased.
+    pub(super) fn free_slug_like(
+        &self,
+        read: &impl Read,
+        id: Option<WorkspaceId>,
+        base: &str,
+    ) -> Result<String, IdentityError> {
+        let mut slug = base.to_owned();
+        for n in 2..10_000u32 {
+            let free = read.get(&SLUGS, &slug)?.is_none_or(|owner| Some(owner) == id);
+            if free && !self.is_retired(read, &slug)? {
+                return Ok(slug);
+            }
+            slug = format!("{base}-{n}");
+        }
+        Err(IdentityError::Invalid("There are too many workspaces of this name. Choose another.".into()))
     }
 }
 
@@ -322,19 +355,6 @@ fn leaves_an_owner(
     let role = role.ok_or(IdentityError::NotMember)?;
     let another = super::deletion::another_owner(tx, workspace, account)?;
     if role == Role::Owner && !another { Err(IdentityError::LastOwner) } else { Ok(role) }
-}
-
-/// The slug of a name that no other workspace ever had.
-fn free_slug(tx: &ControlTx, id: WorkspaceId, name: &str) -> Result<String, IdentityError> {
-    let base = slug_of(name);
-    let mut slug = base.clone();
-    for n in 2..10_000u32 {
-        if tx.get(&SLUGS, &slug)?.is_none_or(|owner| owner == id) {
-            return Ok(slug);
-        }
-        slug = format!("{base}-{n}");
-    }
-    Err(IdentityError::Invalid("There are too many workspaces of this name. Choose another.".into()))
 }
 
 /// Lower-case letters, digits and single hyphens, at most 40 characters; `workspace` when nothing is left.

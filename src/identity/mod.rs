@@ -7,7 +7,10 @@ pub mod administration;
 pub mod ceremonies;
 pub mod control;
 pub mod deletion;
+pub mod erasures;
+pub mod imported;
 pub mod invitations;
+pub mod kept_audit;
 pub mod memberships;
 pub mod passkeys;
 pub mod password;
@@ -20,6 +23,7 @@ pub mod sign_in;
 pub mod sso;
 pub mod throttle;
 pub mod tokens;
+pub mod workspace_deletion;
 
 pub use accounts::{Account, AccountState, Email, Language, Theme};
 pub use control::{Control, ControlTx};
@@ -29,6 +33,7 @@ pub use sessions::{Session, SessionToken, SignedIn, Via};
 pub use settings::{Creators, Quota, Required, Settings};
 pub use sign_in::{CodeAnswer, Proved, SignInStep};
 pub use tokens::{ApiToken, Scope};
+pub use workspace_deletion::Closing;
 
 use crate::store::StoreError;
 
@@ -39,6 +44,8 @@ pub enum IdentityError {
     AddressTaken,
     #[error("this instance is set up already")]
     AlreadySetUp,
+    #[error("the time in which this workspace could be kept is over; it is erased")]
+    Erased,
     #[error("{0}")]
     Invalid(String),
     #[error(

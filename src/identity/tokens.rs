@@ -236,6 +236,23 @@ impl Control {
         tx.remove_under(&TOKENS, &account).map(|_| ())
     }
 
+    /// Forgets every token of a workspace that goes.
+    pub(super) fn forget_tokens_of_workspace(
+        tx: &mut ControlTx,
+        workspace: WorkspaceId,
+    ) -> Result<(), StoreError> {
+        let mut gone = Vec::new();
+        tx.scan(&HASHES).each(|hash, key| {
+            gone.extend((key.1 == workspace).then_some((hash, key)));
+            true
+        })?;
+        for (hash, key) in gone {
+            tx.remove(&HASHES, &hash)?;
+            tx.remove(&TOKENS, &key)?;
+        }
+        Ok(())
+    }
+
     /// Moves the tokens of data that was made before [`TOKENS`] was kept.
     pub(super) fn move_tokens(&self) -> Result<(), StoreError> {
         if self.read()?.scan(&BY_HASH).limit(1).count()? == 0 {

@@ -18,7 +18,7 @@ pub use runner::Runner;
 
 use crate::identity::Role;
 use crate::ids::{AccountId, JobId, RequestId, WorkspaceId};
-use crate::store::{StoreError, Table};
+use crate::store::{StoreError, Table, Tx};
 use crate::workspace::{Change, Worker, Workspace};
 
 pub const JOBS: Table<JobId, JobRow> = Table::new("jobs", 1);
@@ -58,9 +58,19 @@ pub fn enqueue(
     kind: &'static str,
     args: Value,
 ) -> Result<JobId, StoreError> {
+    enqueue_at(tx, ws, kind, args, ws.clock.now_ms())
+}
+
+/// Queues a job that is due at `due_ms`, milliseconds since 1970.
+pub fn enqueue_at(
+    tx: &mut Tx,
+    ws: &JobCause,
+    kind: &'static str,
+    args: Value,
+    due_ms: u64,
+) -> Result<JobId, StoreError> {
     let id = JobId::new(&ws.clock, &ws.random);
     let now = ws.clock.now();
-    let due_ms = ws.clock.now_ms();
     let row = JobRow {
         kind: kind.to_owned(),
         args,
@@ -137,6 +147,8 @@ pub struct Progress {
     pub done: u64,
     /// 0 while unknown.
     pub total: u64,
+    /// Calls that it made to an outside service.
+    pub calls: u64,
 }
 
 /// What a running job has.
@@ -175,8 +187,15 @@ impl std::ops::Deref for JobContext {
 impl Steps {
     /// Says how far the job is, to pages that show `topic`.
     pub fn progress(&self, ws: &Workspace, topic: &str, phase: &str, done: u64, total: u64) {
-        self.board.set(self.id, Progress { phase: phase.to_owned(), done, total });
+        self.board.set(self.id, |now| {
+            (now.phase, now.done, now.total) = (phase.to_owned(), done, total);
+        });
         ws.live().publish(topic.to_owned());
+    }
+
+    /// Says how many calls the job made to an outside service so far; pages hear of it with the next progress.
+    pub fn called(&self, calls: u64) {
+        self.board.set(self.id, |now| now.calls = calls);
     }
 
     /// Whether nothing comes after this run when it fails.
@@ -217,6 +236,8 @@ struct Taken {
     running: bool,
     progress: Progress,
     cancel: CancellationToken,
+    /// Goes on while its workspace is to be deleted.
+    goes_on: bool,
 }
 
 /// A taken job as the operator sees it: no contents.
@@ -271,9 +292,24 @@ impl Board {
         })
     }
 
-    fn begin(&self, id: JobId, kind: &str, workspace: WorkspaceId, cancel: CancellationToken) {
+    /// Tells what runs in a workspace that is to be deleted to stop, but for what may go on then.
+    pub fn close(&self, workspace: WorkspaceId) {
+        for taken in self.lock().taken.values().filter(|t| t.workspace == workspace && !t.goes_on) {
+            taken.cancel.cancel();
+        }
+    }
+
+    /// Tells everything that runs in a workspace to stop.
+    pub fn cancel_all(&self, workspace: WorkspaceId) {
+        for taken in self.lock().taken.values().filter(|t| t.workspace == workspace) {
+            taken.cancel.cancel();
+        }
+    }
+
+    fn begin(&self, id: JobId, kind: &str, workspace: WorkspaceId, cancel: CancellationToken, goes_on: bool) {
         let (kind, progress) = (kind.to_owned(), Progress::default());
-        self.lock().taken.insert(id, Taken { kind, workspace, running: false, progress, cancel });
+        let taken = Taken { kind, workspace, running: false, progress, cancel, goes_on };
+        self.lock().taken.insert(id, taken);
     }
 
     fn runs(&self, id: JobId) {
@@ -282,9 +318,9 @@ impl Board {
         }
     }
 
-    fn set(&self, id: JobId, progress: Progress) {
+    fn set(&self, id: JobId, change: impl FnOnce(&mut Progress)) {
         if let Some(taken) = self.lock().taken.get_mut(&id) {
-            taken.progress = progress;
+            change(&mut taken.progress);
         }
     }
 
@@ -316,6 +352,8 @@ pub struct Kind {
     pub interactive: bool,
     /// It goes on only while whoever asked for it is a member with at least this role.
     pub asker: Option<Role>,
+    /// Runs also while its workspace is to be deleted; other jobs wait until it is kept.
+    pub also_while_deleting: bool,
     run: Arc<dyn Fn(JobContext) -> Running + Send + Sync>,
 }
 
@@ -325,7 +363,19 @@ impl Kind {
         F: Fn(JobContext) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), JobError>> + Send + 'static,
     {
-        Self { name, interactive: false, asker: None, run: Arc::new(move |context| Box::pin(run(context))) }
+        Self {
+            name,
+            interactive: false,
+            asker: None,
+            also_while_deleting: false,
+            run: Arc::new(move |context| Box::pin(run(context))),
+        }
+    }
+
+    /// For work that only reads or removes.
+    pub fn also_while_deleting(mut self) -> Self {
+        self.also_while_deleting = true;
+        self
     }
 
     pub fn interactive(mut self) -> Self {

@@ -1,7 +1,7 @@
 //! Takes due jobs and runs them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -47,6 +47,8 @@ struct Inner {
     background: Arc<Semaphore>,
     interactive: Arc<Semaphore>,
     wake: mpsc::UnboundedSender<WorkspaceId>,
+    /// When a workspace is looked at next, in milliseconds: one waiting task each, however far off.
+    later: Mutex<HashMap<WorkspaceId, u64>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -73,6 +75,7 @@ impl Runner {
             background: Arc::new(Semaphore::new(BACKGROUND)),
             interactive: Arc::new(Semaphore::new(INTERACTIVE)),
             wake: wake.clone(),
+            later: Mutex::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         });
@@ -126,6 +129,7 @@ impl Inner {
 
     async fn take(self: &Arc<Self>, id: WorkspaceId) -> Result<(), StoreError> {
         let Ok(ws) = self.door.for_runner(id) else { return Ok(()) };
+        let closing = self.door.is_closing(id)?;
         let now = self.clock.now_ms();
         let read = ws.read()?;
         let mut next = None;
@@ -137,26 +141,42 @@ impl Inner {
             if self.board.of(job).is_some() {
                 continue;
             }
-            if let Some(row) = read.get(&JOBS, &job)? {
+            if let Some(row) = read.get(&JOBS, &job)?
+                && (!closing || self.goes_on(&row))
+            {
                 self.begin(id, job, row);
             }
         }
         if let Some(due) = next {
-            self.look_later(id, due - now);
+            self.look_later(id, due, due - now);
         }
         Ok(())
     }
 
-    fn look_later(self: &Arc<Self>, id: WorkspaceId, millis: u64) {
+    fn look_later(self: &Arc<Self>, id: WorkspaceId, due: u64, millis: u64) {
+        let later = || self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        if later().get(&id).is_some_and(|known| *known <= due) {
+            return;
+        }
+        later().insert(id, due);
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             tokio::select! {
                 () = this.stop.cancelled() => {}
                 () = tokio::time::sleep(Duration::from_millis(millis)) => {
+                    let mut later = this.later.lock().unwrap_or_else(PoisonError::into_inner);
+                    if later.get(&id) == Some(&due) {
+                        later.remove(&id);
+                    }
+                    drop(later);
                     let _ = this.wake.send(id);
                 }
             }
         });
+    }
+
+    fn goes_on(&self, row: &JobRow) -> bool {
+        self.kinds.get(row.kind.as_str()).is_some_and(|kind| kind.also_while_deleting)
     }
 
     fn begin(self: &Arc<Self>, id: WorkspaceId, job: JobId, row: JobRow) {
@@ -164,7 +184,7 @@ impl Inner {
             return;
         }
         let cancel = self.stop.child_token();
-        self.board.begin(job, &row.kind, id, cancel.clone());
+        self.board.begin(job, &row.kind, id, cancel.clone(), self.goes_on(&row));
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
             let kind = this.kinds.get(row.kind.as_str()).cloned();
@@ -253,6 +273,10 @@ impl Inner {
             // Shutting down: the row stays due, the next start begins it again.
             return Ok(());
         }
+        if matches!(result, Err(JobError::Cancelled)) && self.door.is_closing(id)? {
+            // Its workspace is to be deleted: it waits, and begins again when the workspace is kept.
+            return Ok(());
+        }
         self.end(id, job, JobRow { attempts: attempt, ..row }, result).await
     }
 
@@ -306,7 +330,9 @@ impl Inner {
                 (JobState::Failed, Some(why))
             }
         };
-        let ended = JobRow { state, error, finished: Some(now), ..row };
+        // What it was given may name or quote something that is deleted before the row goes.
+        let args = serde_json::Value::Null;
+        let ended = JobRow { state, error, finished: Some(now), args, ..row };
         let name = format!("{job} {}", ended.kind);
         ws.change(Action::JobFinished, name, move |tx| {
             tx.remove(&JOBS_DUE, &due)?;

@@ -26,8 +26,9 @@ pub fn routes(config: &mut web::ServiceConfig) {
 
 /// A document of this workspace that is not on its way out.
 pub fn of(ws: &Workspace, id: DocumentId) -> Result<Document, Problem> {
-    let found = ws.read()?.get(&DOCUMENTS, &id)?;
-    found.filter(|d| d.status != Status::Deleting).ok_or(Problem::NotFound)
+    let read = ws.read()?;
+    let found = read.get(&DOCUMENTS, &id)?.filter(|d| d.status != Status::Deleting);
+    Ok(found.ok_or(Problem::NotFound)?.settled(&read)?)
 }
 
 #[derive(Deserialize)]

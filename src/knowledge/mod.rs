@@ -50,7 +50,7 @@ impl Knowledge {
         let this = self.clone();
         vec![
             Kind::new(INGEST, move |job| ingest::run(this.clone(), job)),
-            Kind::new(ERASE, erase::run),
+            Kind::new(ERASE, erase::run).also_while_deleting(),
             Kind::new(REINDEX, ingest::reindex),
         ]
     }

@@ -11,10 +11,11 @@ use super::extract::ExtractError;
 use super::records::{DOCUMENTS, Document, Status, Totals, totals};
 use super::{Added, Knowledge, KnowledgeFound, TOPIC, add, rebuild, search};
 use crate::identity::Role;
+use crate::identity::settings::Quota;
 use crate::ids::DocumentId;
 use crate::seal::constant_time_eq;
-use crate::store::Read as _;
-use crate::web::page::{grouped, render_with, see_other};
+use crate::store::{Read as _, StoreError};
+use crate::web::page::{grouped, render_with, see_other, size};
 use crate::web::problem::FieldError;
 use crate::web::{Me, Problem, Shell, Web, page};
 use crate::workspace::{Member, Viewer};
@@ -91,11 +92,16 @@ async fn draw(
     let mut rows = Vec::new();
     read.scan(&DOCUMENTS).reverse().each(|id, document| {
         if document.status != Status::Deleting {
-            rows.push(row(service, id, document));
+            rows.push((id, document));
         }
         rows.len() < SHOWN
     })?;
+    let rows: Vec<Row> = rows
+        .into_iter()
+        .map(|(id, document)| Ok(row(service, id, document.settled(&read)?)))
+        .collect::<Result<_, StoreError>>()?;
     drop(read);
+    let quota = web.control.quota(ws.id())?;
     let question = q.trim().to_owned();
     let (ws, found) = if question.is_empty() {
         (ws, None)
@@ -112,20 +118,21 @@ async fn draw(
         found,
         more: all.documents.saturating_sub(rows.len()),
         rows,
-        facts: facts(&all),
+        facts: facts(&all, quota),
         errors,
         may_upload,
         topic: TOPIC,
     })
 }
 
-fn facts(all: &Totals) -> String {
+fn facts(all: &Totals, quota: Quota) -> String {
     let many = |n: u64, one: &str| format!("{} {one}{}", grouped(n), if n == 1 { "" } else { "s" });
     format!(
-        "{} · {} · {} MB of 2 GB",
+        "{} · {} · {} of {}",
         many(all.documents as u64, "document"),
         many(all.pages, "page"),
-        all.bytes >> 20
+        size(all.bytes),
+        size(quota.bytes)
     )
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::extract::ExtractError;
 use crate::ids::{AccountId, DocumentId, JobId};
+use crate::jobs::JOBS;
 use crate::store::{Read, StoreError, Table};
 use crate::workspace::blobs::BlobName;
 
@@ -71,6 +72,23 @@ pub struct Document {
     pub collection: Option<String>,
 }
 
+impl Document {
+    /// As it stands: one that is being read while the job that reads it has ended could not be read. The job can end without
+    /// a word here, when the disk is too full to write one.
+    pub fn settled(mut self, read: &impl Read) -> Result<Self, StoreError> {
+        if !self.status.is_busy() {
+            return Ok(self);
+        }
+        let job = read.get(&JOBS, &self.job)?;
+        if job.as_ref().is_none_or(|job| job.finished.is_some()) {
+            let why = job.and_then(|job| job.error).unwrap_or_else(|| "its work was stopped".into());
+            self.status = Status::Failed;
+            self.error = Some(ExtractError::BrokeOff(why.trim_end_matches('.').to_owned()));
+        }
+        Ok(self)
+    }
+}
+
 /// The piece of a document that search returns.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Passage {
@@ -92,13 +110,16 @@ pub struct Totals {
 }
 
 pub fn totals(read: &impl Read) -> Result<Totals, StoreError> {
-    let mut totals = Totals::default();
+    let (mut totals, mut busy) = (Totals::default(), Vec::new());
     read.scan(&DOCUMENTS).each(|_, document| {
         totals.documents += 1;
-        totals.waiting += usize::from(document.status.is_busy());
         totals.bytes += document.bytes;
         totals.pages += u64::from(document.pages);
+        busy.extend(document.status.is_busy().then_some(document));
         true
     })?;
+    for document in busy {
+        totals.waiting += usize::from(document.settled(read)?.status.is_busy());
+    }
     Ok(totals)
 }

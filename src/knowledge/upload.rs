@@ -112,7 +112,7 @@ pub async fn retry(ws: &Member, id: DocumentId) -> Result<(), Problem> {
     ws.processing()?;
     let cause = JobCause::of(ws);
     ws.change(Action::DocumentUploaded, id, move |tx| {
-        let mut document = tx.get(&DOCUMENTS, &id)?.ok_or(Problem::NotFound)?;
+        let mut document = tx.get(&DOCUMENTS, &id)?.ok_or(Problem::NotFound)?.settled(&**tx)?;
         if document.status != Status::Failed {
             return Err(Problem::Conflict(
                 "This document is not waiting for another try. Nothing was changed.".into(),

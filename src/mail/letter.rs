@@ -20,6 +20,12 @@ pub enum Letter {
         ends: Timestamp,
         link: String,
     },
+    /// To operators: the backup begun at `at` failed, in the words `said`.
+    BackupFailed {
+        at: Timestamp,
+        said: String,
+        link: String,
+    },
     /// `percent` of the budget of a month is spent.
     BudgetUsed {
         workspace: String,
@@ -220,6 +226,7 @@ impl Letter {
         match self {
             Self::AccountDeleted { .. } => "account-deleted",
             Self::AccountDeletionStarted { .. } => "account-deletion-started",
+            Self::BackupFailed { .. } => "backup-failed",
             Self::BudgetUsed { .. } => "budget-used",
             Self::CriticalFinding { .. } => "critical-finding",
             Self::DeletionDone { .. } => "deletion-done",
@@ -292,7 +299,8 @@ impl Letter {
     pub const fn can_be_turned_off(&self) -> bool {
         matches!(
             self,
-            Self::BudgetUsed { .. }
+            Self::BackupFailed { .. }
+                | Self::BudgetUsed { .. }
                 | Self::CriticalFinding { .. }
                 | Self::DeployApprovalWanted { .. }
                 | Self::DeployResult { .. }

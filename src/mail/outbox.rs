@@ -24,8 +24,8 @@ const LONGEST_QUEUE: usize = 10_000;
 /// Ended mails are kept this long for the operator.
 const KEEP_MS: u64 = 30 * DAY_MS;
 const DAY_MS: u64 = 24 * 3600 * 1000;
-/// Kind of the mail that says that an account is gone.
-const LAST_MAIL: &str = "account-deleted";
+/// Kinds of the mails that say that an account or a workspace is gone: they are forgotten once they have ended.
+const LAST_MAILS: [&str; 2] = ["account-deleted", "deletion-done"];
 /// Rows that the operator's page shows of each kind.
 const SHOWN: usize = 50;
 
@@ -200,8 +200,8 @@ pub(super) fn end(control: &Control, id: MailId, tried: &Tried) -> Result<(), St
                 row.letter = row.letter.filter(|_| !sent);
                 row.said.clone_from(said);
                 row.ended = Some(now);
-                // The last mail of an account: nothing may know the address any more.
-                if row.kind == LAST_MAIL {
+                // The last mail: nothing may know the address, or the name, any more.
+                if LAST_MAILS.contains(&row.kind.as_str()) {
                     return tx.remove(&OUTBOX, &id).map(|_| ());
                 }
                 tx.put(&OUTBOX_ENDED, &(now_ms, id), &row.state)?;
@@ -300,6 +300,33 @@ pub fn forget(tx: &mut ControlTx, to: &str, name: &str) -> Result<(), StoreError
         forget_end(tx, id, &row)?;
         tx.remove(&OUTBOX_DUE, &(row.due_ms, id))?;
         tx.remove(&OUTBOX, &id)?;
+    }
+    Ok(())
+}
+
+/// Forgets the mails of a workspace that is erased, inside that change: by its id, and by links below one of its slugs.
+/// Those that only have its name go when `name` is given, which no other workspace may have.
+pub fn forget_workspace(
+    tx: &mut ControlTx,
+    id: WorkspaceId,
+    slugs: &[String],
+    name: Option<&str>,
+) -> Result<(), StoreError> {
+    let mut found = Vec::new();
+    tx.scan(&OUTBOX).each(|mail, row| {
+        let letter = serde_json::to_value(&row.letter).unwrap_or_default();
+        let link = letter["link"].as_str().unwrap_or_default();
+        let below = slugs.iter().any(|slug| link.starts_with(&format!("/w/{slug}/")));
+        let named = name.is_some_and(|name| letter["workspace"] == name) && !link.starts_with("/w/");
+        if row.workspace == Some(id) || row.member.is_some_and(|(of, _)| of == id) || below || named {
+            found.push((mail, row));
+        }
+        true
+    })?;
+    for (mail, row) in found {
+        forget_end(tx, mail, &row)?;
+        tx.remove(&OUTBOX_DUE, &(row.due_ms, mail))?;
+        tx.remove(&OUTBOX, &mail)?;
     }
     Ok(())
 }

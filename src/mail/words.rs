@@ -127,6 +127,12 @@ pub(super) fn words(letter: &Letter) -> Words {
             .button("Keep the account", link)
             .small(NOT_ME)
             .because(YOUR_ACCOUNT),
+        Letter::BackupFailed { at, said, link } => Words::new("A backup of Vynos failed".into())
+            .say("Nothing of the instance is affected, and earlier backups stay. Set right what the words say, then back up again.")
+            .fact("Begun", when(*at))
+            .fact("Reason", name(said))
+            .button("Open backups", link)
+            .because("you are an operator of this instance"),
         Letter::BudgetUsed { workspace, percent, spent, budget, link } => {
             let full = *percent >= 100;
             Words::of(workspace, format!("{percent}% of this month’s model budget is used"))
@@ -157,7 +163,7 @@ pub(super) fn words(letter: &Letter) -> Words {
             words.button("Open findings", link).because(format!("you follow the findings of {org}"))
         }
         Letter::DeletionDone { workspace, at } => Words::of(workspace, format!("“{}” is deleted", name(workspace)))
-            .say("The workspace is gone with its chats, documents, metadata and keys. Backups that hold it can’t be read any more once its key has left them.")
+            .say("The workspace is gone with its chats, documents, metadata and keys. Backups made before still hold it until the operator of this server deletes them.")
             .fact("Deleted", when(*at))
             .because("you were an owner of this workspace"),
         Letter::DeletionSevenDaysLeft { workspace, ends, link } => {

@@ -2,7 +2,8 @@
 //! dollars. People are told once at 80 % and once at 100 %; at 100 % the next call is not made.
 //!
 //! Calls that run are held against the budget with what their prompts are sure to take, so that calls at the same time
-//! see each other: each of them can run over by its own answer at most. What is held lives in memory and is let go
+//! see each other, and a call is not made when its prompt alone is more than is left: each can run over by its own answer at
+//! most. What is held lives in memory and is let go
 //! after the call's real numbers are committed; a process that dies lets go of everything.
 
 use std::collections::HashMap;
@@ -82,8 +83,14 @@ impl Limit {
         u64::try_from(used).unwrap_or(u64::MAX)
     }
 
-    pub fn reached(self, spent: Spent) -> bool {
-        self.counted(spent) >= self.most()
+    /// Whether a call that is sure to take `coming` may be made when so much is used.
+    pub fn has_room(self, spent: Spent, coming: Spent) -> bool {
+        self.left(spent) > 0 && self.left(spent) >= self.counted(coming)
+    }
+
+    /// How much is not used yet.
+    pub fn left(self, spent: Spent) -> u64 {
+        self.most().saturating_sub(self.counted(spent))
     }
 
     /// An amount in its unit: `$12.50`, `1,200,000 tokens`.
@@ -106,6 +113,8 @@ impl fmt::Display for Limit {
 pub struct Reached {
     pub whose: Whose,
     pub limit: Limit,
+    /// What is left of it: less than the call is sure to take.
+    pub left: u64,
     /// The first day of the next month.
     pub again: Date,
 }
@@ -118,11 +127,16 @@ impl fmt::Display for Reached {
             Whose::Workspace => "This month’s model budget of the workspace",
         };
         let again = self.again.strftime("%-d %B");
+        let used = match self.left {
+            0 => format!("is used up ({})", self.limit),
+            left => {
+                format!("has {} of {} left, less than this question takes", self.limit.said(left), self.limit)
+            }
+        };
         write!(
             f,
-            "{whose} is used up ({}). Your message is saved and nothing was sent. An admin or owner of this workspace can raise \
-             the budget on its Usage page; a new month begins on {again} (UTC).",
-            self.limit
+            "{whose} {used}. Your message is saved and nothing was sent. An admin or owner of this workspace can raise \
+             the budget on its Usage page; a new month begins on {again} (UTC)."
         )
     }
 }
@@ -131,6 +145,22 @@ impl fmt::Display for Reached {
 pub fn of(read: &impl Read, month: u32, whose: Whose) -> Result<Option<(Limit, Spent)>, StoreError> {
     let Some(limit) = read.get(&BUDGETS, &whose)? else { return Ok(None) };
     Ok(Some((limit, spent(read, month, whose)?)))
+}
+
+/// Sets a budget, or lifts it, and tells people when most of it is used already. What was told of the one before is forgotten.
+pub fn set_and_tell(
+    tx: &mut Change<'_>,
+    cause: &JobCause,
+    month: u32,
+    whose: Whose,
+    limit: Option<Limit>,
+) -> Result<(), StoreError> {
+    set(tx, month, whose, limit)?;
+    let account = match whose {
+        Whose::Member(id) => Some(id),
+        Whose::Workspace => None,
+    };
+    tell_news(tx, cause, month, account)
 }
 
 /// Sets a budget, or lifts it. What was told of the one before is forgotten.
@@ -202,10 +232,11 @@ impl Meter {
         for key in &of {
             let held = holding.get(key).copied().unwrap_or_default();
             if let Some((limit, spent)) = self::of(&read, month(today), key.1)?
-                && limit.reached(spent.plus(held))
+                && !limit.has_room(spent.plus(held), coming)
             {
                 let again = today.first_of_month().saturating_add(1.month());
-                return Ok(Err(Reached { whose: key.1, limit, again }));
+                let left = limit.left(spent.plus(held));
+                return Ok(Err(Reached { whose: key.1, limit, left, again }));
             }
         }
         for key in &of {
@@ -215,11 +246,18 @@ impl Meter {
         Ok(Ok(Hold { holding: Arc::clone(&self.holding), of, coming }))
     }
 
-    /// Commits what a call took, and tells people of a budget that it brought to 80 or 100 %.
-    pub async fn ended(&self, ws: &Workspace, event: Event) -> Result<(), StoreError> {
+    /// Commits what a call took together with what `with` writes, and tells people of a budget that it brought to 80 or
+    /// 100 %.
+    pub async fn ended(
+        &self,
+        ws: &Workspace,
+        event: Event,
+        with: impl FnOnce(&mut Tx) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<(), StoreError> {
         let (now, account) = (ws.clock().now(), event.facet.account);
         let this_month = month(date(now));
         let told = ws.note(move |tx| {
+            with(tx)?;
             record(tx, now, &event)?;
             Ok::<_, StoreError>(!news(&**tx, this_month, account)?.is_empty())
         });
@@ -228,14 +266,24 @@ impl Meter {
         }
         let cause = JobCause::of(ws);
         ws.change(Action::BudgetReached, this_month_name(date(now)), move |tx| {
-            for (whose, percent, limit, spent) in news(&**tx, this_month, account)? {
-                tx.put(&TOLD, &(this_month, whose), &percent)?;
-                tell(tx, &cause, this_month, (whose, percent, limit, spent))?;
-            }
-            Ok(())
+            tell_news(tx, &cause, this_month, account)
         })
         .await
     }
+}
+
+/// Tells people of budgets that have come to a percentage, once.
+fn tell_news(
+    tx: &mut Change<'_>,
+    cause: &JobCause,
+    month: u32,
+    account: Option<AccountId>,
+) -> Result<(), StoreError> {
+    for (whose, percent, limit, spent) in news(&**tx, month, account)? {
+        tx.put(&TOLD, &(month, whose), &percent)?;
+        tell(tx, cause, month, (whose, percent, limit, spent))?;
+    }
+    Ok(())
 }
 
 type News = (Whose, u8, Limit, Spent);

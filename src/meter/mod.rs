@@ -10,7 +10,7 @@ pub mod records;
 mod tests;
 
 pub use budgets::{Hold, Limit, Meter, Reached, Whose};
-pub use prices::{Price, Prices};
+pub use prices::{Cost, Price, Prices};
 pub use records::{Act, Event, Facet, Feature, Spent, Sums, record};
 
 /// Nano-dollars in a dollar.

@@ -49,6 +49,23 @@ pub struct Price {
     pub entered: Option<Timestamp>,
 }
 
+/// What a call cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Of the tokens whose price is known.
+    pub nano_usd: u64,
+    pub unpriced_tokens: u64,
+    /// The model has a price.
+    pub known: bool,
+}
+
+impl Cost {
+    /// All of it, in nano-dollars; `None` when a price it needs is not known.
+    pub fn whole(self) -> Option<u64> {
+        (self.known && self.unpriced_tokens == 0).then_some(self.nano_usd)
+    }
+}
+
 /// A row of the built-in table: model, first day, least prompt, then the rates.
 type Row = (&'static str, Date, u64, u64, u64, Option<u64>, Option<u64>, Option<u64>);
 
@@ -109,22 +126,25 @@ impl Prices {
         entered.chain([AS_OF]).max().unwrap_or(AS_OF)
     }
 
-    /// The cost in nano-dollars of one call on day `on`; `None` when a price it needs is not known.
-    pub fn cost(&self, model: &str, used: &Usage, on: Date) -> Option<u64> {
-        let rates = self.rates(model, used.prompt(), on)?;
-        let part = |tokens: u64, rate: Option<u64>| match (tokens, rate) {
-            (0, _) => Some(0),
-            (tokens, Some(rate)) => tokens.checked_mul(rate),
-            (_, None) => None,
-        };
+    /// What one call on day `on` cost, as far as prices are known.
+    pub fn cost(&self, model: &str, used: &Usage, on: Date) -> Cost {
+        let rates = self.rates(model, used.prompt(), on);
         let parts = [
-            part(used.input, Some(rates.input))?,
-            part(used.output, Some(rates.output))?,
-            part(used.cache_write_5m, rates.write_5m)?,
-            part(used.cache_write_1h, rates.write_1h)?,
-            part(used.cache_read, rates.read)?,
+            (used.input, rates.map(|r| r.input)),
+            (used.output, rates.map(|r| r.output)),
+            (used.cache_write_5m, rates.and_then(|r| r.write_5m)),
+            (used.cache_write_1h, rates.and_then(|r| r.write_1h)),
+            (used.cache_read, rates.and_then(|r| r.read)),
         ];
-        parts.iter().try_fold(0u64, |sum, part| sum.checked_add(*part))
+        let mut cost = Cost { known: rates.is_some(), ..Cost::default() };
+        for (tokens, rate) in parts {
+            let priced = rate.and_then(|rate| tokens.checked_mul(rate)?.checked_add(cost.nano_usd));
+            match priced {
+                Some(sum) => cost.nano_usd = sum,
+                None => cost.unpriced_tokens = cost.unpriced_tokens.saturating_add(tokens),
+            }
+        }
+        cost
     }
 
     /// Own before built in, the model itself before a pattern, the longer pattern, the later day, the larger prompt.
@@ -171,7 +191,7 @@ mod tests {
     use super::*;
 
     fn cost(model: &str, usage: &Usage, on: Date) -> Option<u64> {
-        Prices::built_in().cost(model, usage, on)
+        Prices::built_in().cost(model, usage, on).whole()
     }
 
     const TODAY: Date = date(2026, 11, 23);
@@ -202,6 +222,15 @@ mod tests {
     }
 
     #[test]
+    fn one_unknown_price_does_not_hide_what_the_others_cost() {
+        let used = Usage { input: 1_000, output: 10, cache_read: 5_000, ..Usage::default() };
+        let cost = Prices::built_in().cost("claude-haiku-5-5", &used, TODAY);
+        assert_eq!(cost, Cost { nano_usd: 105_000, unpriced_tokens: 5_000, known: true });
+        let unknown = Prices::built_in().cost("qwen3-coder", &used, TODAY);
+        assert_eq!(unknown, Cost { nano_usd: 0, unpriced_tokens: 6_010, known: false });
+    }
+
+    #[test]
     fn the_demo_model_is_free() {
         assert_eq!(
             cost("demo-scripted", &Usage { input: 5_000, output: 90, ..Usage::default() }, TODAY),
@@ -221,7 +250,7 @@ mod tests {
         prices.0.push(own("claude-sonnet-*", date(2026, 1, 1), 2));
         prices.0.push(own("claude-sonnet-5-5", date(2026, 12, 1), 3));
         prices.0.push(own("qwen3-coder", date(2026, 11, 1), 7));
-        let at = |model, on| prices.cost(model, &Usage { input: 1, ..Usage::default() }, on);
+        let at = |model, on| prices.cost(model, &Usage { input: 1, ..Usage::default() }, on).whole();
         assert_eq!(at("claude-opus-5-5", TODAY), Some(1));
         assert_eq!(at("anthropic.claude-sonnet-5-5", TODAY), Some(2));
         assert_eq!(at("claude-sonnet-5-5", date(2026, 12, 1)), Some(3), "from its day on");

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use super::Whose;
+use super::{Cost, Whose};
 use crate::ids::{AccountId, OrgId};
 use crate::store::{Key, Read, StoreError, Table, Tx};
 use crate::wire::model::Usage;
@@ -176,17 +176,15 @@ impl Event {
         self
     }
 
-    /// The tokens of a model call and its cost in nano-dollars, `None` when a price is not known.
-    pub fn model_call(mut self, model: &str, used: &Usage, cost: Option<u64>) -> Self {
+    /// The tokens of a model call and what they cost.
+    pub fn model_call(mut self, model: &str, used: &Usage, cost: Cost) -> Self {
         model.clone_into(&mut self.facet.model);
         self.sums.count(Act::InputTokens, used.input);
         self.sums.count(Act::OutputTokens, used.output);
         self.sums.count(Act::CacheReadTokens, used.cache_read);
         self.sums.count(Act::CacheWriteTokens, used.cache_write_5m.saturating_add(used.cache_write_1h));
-        match cost {
-            Some(cost) => self.sums.cost_nano_usd = self.sums.cost_nano_usd.saturating_add(cost),
-            None => self.sums.unpriced_tokens = self.sums.tokens(),
-        }
+        self.sums.cost_nano_usd = self.sums.cost_nano_usd.saturating_add(cost.nano_usd);
+        self.sums.unpriced_tokens = self.sums.unpriced_tokens.saturating_add(cost.unpriced_tokens);
         self
     }
 }

@@ -30,13 +30,13 @@ fn facet() -> impl Strategy<Value = Facet> {
 
 fn event() -> impl Strategy<Value = (i64, Event)> {
     let usage = (0..1_000u64, 0..1_000u64, 0..1_000u64, 0..1_000u64, 0..1_000u64);
-    let call = (usage, prop::option::of(0..1_000_000_000u64));
+    let call = (usage, (0..1_000_000_000u64, 0..1_000u64));
     let acts = prop::collection::vec((prop::sample::select(Act::ALL), 0..1_000u64), 0..4);
     // Two months around the turn of a year, in seconds.
     let at = 1_796_083_200i64..1_801_267_200;
     (at, facet(), prop::option::of(call), acts).prop_map(|(at, facet, call, acts)| {
         let mut event = Event { facet: facet.clone(), sums: Sums::default() };
-        if let Some(((input, output, cache_read, write_5m, write_1h), cost)) = call {
+        if let Some(((input, output, cache_read, write_5m, write_1h), (nano_usd, unpriced_tokens))) = call {
             let used = Usage {
                 input,
                 output,
@@ -45,6 +45,7 @@ fn event() -> impl Strategy<Value = (i64, Event)> {
                 cache_write_1h: write_1h,
                 ..Usage::default()
             };
+            let cost = Cost { nano_usd, unpriced_tokens, known: true };
             event = event.model_call(&facet.model, &used, cost);
         }
         (at, acts.into_iter().fold(event, |event, (act, n)| event.count(act, n)))
@@ -99,7 +100,8 @@ fn absurd_numbers_of_a_model_neither_wrap_nor_stop_the_count() {
     let file = File::create(&dir.path().join("a.redb"), &DataKey::new().sub(Use::Pages), 1 << 20).unwrap();
     let at: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
     let used = Usage { input: u64::MAX, output: u64::MAX, ..Usage::default() };
-    let event = Event::new(None, Feature::Chat).model_call("m", &used, None);
+    let event =
+        Event::new(None, Feature::Chat).model_call("m", &used, Prices::built_in().cost("m", &used, date(at)));
     file.write(|tx| record(tx, at, &event).and_then(|()| record(tx, at, &event))).unwrap();
     let read = file.snapshot().unwrap();
     let spent = spent(&read, month(date(at)), Whose::Workspace).unwrap();
@@ -131,9 +133,14 @@ fn a_budget_is_full_only_when_all_of_it_is_used() {
     let spent = |tokens| Spent { tokens, ..Spent::default() };
     let limit = Limit::Tokens(1_000);
     assert_eq!([0, 799, 800, 999, 1_000, 2_500].map(|n| limit.percent(spent(n))), [0, 79, 80, 99, 100, 250]);
-    assert_eq!([999, 1_000].map(|n| limit.reached(spent(n))), [false, true]);
-    assert!(!Limit::NanoUsd(1).reached(spent(u64::MAX)), "tokens are no dollars");
-    assert!(Limit::Tokens(0).reached(spent(0)), "nothing may be used of nothing");
+    assert_eq!([999, 1_000].map(|n| limit.has_room(spent(n), spent(0))), [true, false]);
+    assert_eq!(
+        [100, 101].map(|n| limit.has_room(spent(900), spent(n))),
+        [true, false],
+        "its prompt has to fit"
+    );
+    assert!(Limit::NanoUsd(1).has_room(spent(u64::MAX), spent(5)), "tokens are no dollars");
+    assert!(!Limit::Tokens(0).has_room(spent(0), spent(0)), "nothing may be used of nothing");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::identity::{Account, ControlTx};
 use crate::ids::AccountId;
 use crate::store::audit::Action;
 use crate::store::{Read as _, StoreError};
-use crate::workspace::Workspace;
+use crate::workspace::{Change, Workspace};
 
 /// What stands where a name was.
 const SOMEBODY: &str = "a former member";
@@ -45,6 +45,33 @@ pub async fn erase(ws: &Workspace, id: AccountId, account: &Account) -> Result<(
         tx.remove(&NOTICES_SEEN, &id).map(|_| ())
     })
     .await
+}
+
+/// Forgets what accounts were told about a workspace that is erased, inside that change: notices that lead below one of
+/// its slugs, and when `name` is given, which no other workspace may have, those that name it.
+pub fn forget_workspace(tx: &mut ControlTx, slugs: &[String], name: Option<&str>) -> Result<(), StoreError> {
+    let quoted = name.map(|name| format!("“{name}”"));
+    for (key, row) in tx.scan(&ACCOUNT_NOTICES).rows()? {
+        let below = slugs.iter().any(|slug| row.link.starts_with(&format!("/w/{slug}/")));
+        let names = |text: &str| quoted.as_ref().is_some_and(|quoted| text.contains(quoted.as_str()));
+        if below || names(&row.title) || names(&row.body) {
+            tx.remove(&ACCOUNT_NOTICES, &key)?;
+        }
+    }
+    Ok(())
+}
+
+/// Forgets the notices of a workspace that lead to an org which is disconnected, inside that change.
+pub fn forget_org(tx: &mut Change<'_>, slug: &str) -> Result<(), StoreError> {
+    let place = format!("o/{slug}");
+    for (key, row) in tx.scan(&NOTICES).rows()? {
+        let rest = row.link.strip_prefix(&place);
+        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#'])) {
+            tx.remove(&NOTICES, &key)?;
+            tx.remove_under(&NOTICES_READ, &key)?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes name and address out of a line; answers whether they were there.

@@ -59,6 +59,7 @@ kinds! {
     TokenEnding "API token ends soon" "key-round" "warn" Some(Viewer), true;
     PolicyChanged "Rule changed" "settings" "" Some(Viewer), false;
     Deletion "Deletion of the workspace" "trash-2" "bad" Some(Owner), true;
+    BackupFailed "Backup of the instance failed (operators)" "hard-drive-download" "bad" None, true;
     RoleChanged "Role changed or removed" "user-plus" "" None, true;
     NewSignIn "New sign-in" "laptop" "" None, true;
     SecurityChanged "Password, second factor or address changed" "lock-keyhole" "warn" None, true;

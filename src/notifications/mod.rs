@@ -8,9 +8,9 @@ mod kinds;
 mod mailing;
 mod pages;
 mod preferences;
-mod records;
+pub mod records;
 
-pub use erase::{erase, forget};
+pub use erase::{erase, forget, forget_org, forget_workspace};
 pub use inbox::unread;
 pub use kinds::{Choice, Choices, Kind};
 pub use mailing::jobs;

@@ -11,10 +11,11 @@ use super::{FORGOTTEN, Orgs, access, records};
 use crate::identity::Via;
 use crate::ids::SessionId;
 use crate::jobs::{JobCause, enqueue};
+use crate::notifications;
 use crate::seal::Secret;
-use crate::store::StoreError;
 use crate::store::audit::Action;
-use crate::web::page::{render_with, see_other};
+use crate::store::{Read as _, StoreError};
+use crate::web::page::{grouped, render_with, see_other};
 use crate::web::problem::FieldError;
 use crate::web::{Crumb, Me, PostForm, Problem, Shell, Web, page};
 use crate::wire::salesforce::SalesforceError;
@@ -25,6 +26,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/w/{workspace}/orgs/connect", web::get().to(form))
         .route("/w/{workspace}/orgs/connect", web::post().to(start))
         .route("/w/{workspace}/orgs/connect/auth-url", web::post().to(auth_url))
+        .route("/w/{workspace}/o/{org}/disconnect", web::get().to(ask_disconnect))
         .route("/w/{workspace}/o/{org}/disconnect", web::post().to(disconnect))
         .route("/oauth/salesforce/callback", web::get().to(callback));
 }
@@ -210,6 +212,31 @@ async fn callback(
     render_with(StatusCode::UNPROCESSABLE_ENTITY, &ConnectPage { errors, ..view(&web, &me, &ws, &orgs)? })
 }
 
+#[derive(Template)]
+#[template(path = "orgs/disconnect.html")]
+struct DisconnectPage {
+    shell: Shell,
+    slug: String,
+    org: records::Org,
+    components: String,
+}
+
+/// Says what goes before it does.
+async fn ask_disconnect(
+    web: web::Data<Web>,
+    me: Me,
+    ws: Admin,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, Problem> {
+    let read = ws.read()?;
+    let (id, org) = records::by_slug(&read, &path.1)?.ok_or(Problem::NotFound)?;
+    let components = read.scan(&records::COMPONENTS).under(&id).count()?;
+    let slug = ws.row().slug.clone();
+    let crumb = Crumb::new(org.name.clone(), format!("/w/{slug}/o/{}/connection", org.slug));
+    let shell = Shell::workspace(&web, &me, &ws, "Disconnect", "orgs")?.under(vec![crumb]);
+    page::render(&DisconnectPage { shell, slug, org, components: grouped(components as u64) })
+}
+
 #[derive(Deserialize)]
 struct Nothing {}
 
@@ -228,7 +255,7 @@ async fn disconnect(
     if let Err(error) = access::revoke(&orgs.gate, &ws, id, &org).await {
         tracing::warn!(org = %id, %error, "tokens could not be revoked at Salesforce");
     }
-    let cause = JobCause::of(&ws);
+    let (cause, slug) = (JobCause::of(&ws), org.slug.clone());
     ws.change(Action::OrgDisconnected, id, move |tx| {
         enqueue(tx, &cause, FORGOTTEN, serde_json::json!({ "org": id }))?;
         enqueue(tx, &cause, INDEX, serde_json::json!({ "org": id }))?;
@@ -236,6 +263,7 @@ async fn disconnect(
         tx.remove_under(&records::SOURCES, &id)?;
         tx.remove_under(&records::COMPONENTS, &id)?;
         tx.remove(&records::ORGS, &id)?;
+        notifications::forget_org(tx, &slug)?;
         Ok::<_, StoreError>(())
     })
     .await?;

@@ -13,7 +13,7 @@ pub mod records;
 pub mod search;
 mod sync;
 
-pub use access::{AccessError, Refreshing, session};
+pub use access::{AccessError, Refreshing, revoke, session};
 pub use connect::from_auth_url;
 pub use pages::{Limit, SyncState, counts, limits, request_sync, shown, sync_state};
 pub use policy::DeployPolicy;

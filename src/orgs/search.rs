@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::json;
 
-use super::records::{COMPONENTS, Component, ComponentKey, SOURCES};
+use super::records::{COMPONENTS, Component, ComponentKey, SOURCES, all};
 use crate::ids::OrgId;
-use crate::jobs::{JobContext, JobError};
+use crate::jobs::{JobCause, JobContext, JobError, enqueue};
 use crate::store::audit::Action;
 use crate::store::{Read, StoreError, Table};
 use crate::web::Problem;
@@ -66,6 +67,15 @@ impl From<IndexError> for JobError {
             IndexError::Io(_) => Self::Retry(error.to_string()),
         }
     }
+}
+
+/// Queues the building of the index of every org from what is kept.
+pub async fn rebuild(ws: &Workspace) -> Result<(), StoreError> {
+    let (cause, orgs) = (JobCause::of(ws), all(&ws.read()?)?);
+    ws.change(Action::OrgIndexed, ws.id(), move |tx| {
+        orgs.iter().try_for_each(|(org, _)| enqueue(tx, &cause, INDEX, json!({ "org": org })).map(|_| ()))
+    })
+    .await
 }
 
 /// Brings the index in line with the catalogue of an org; of an org that is gone nothing stays.

@@ -95,19 +95,24 @@ async fn with(
     topic: &str,
 ) -> Result<(), JobError> {
     steps.progress(ws, topic, "Reading limits and objects", 0, 0);
+    let may = || {
+        steps.called(session.calls());
+        going_on(ws, steps)
+    };
     let limits = session.limits().await.map_err(|e| failed(e.into()))?;
     let present: BTreeSet<String> =
         session.objects().await.map_err(|e| failed(e.into()))?.into_iter().map(|o| o.name).collect();
-    going_on(ws, steps)?;
+    may()?;
     steps.progress(ws, topic, "Asking for metadata", 0, 0);
     let retrieved = retrieve(session, &present, steps, ws, topic).await?;
     let described = describe_fields::all(session, &present, &STANDARD, |n, of| {
+        let goes_on = may().is_ok();
         steps.progress(ws, topic, "Reading standard objects", n, of);
-        going_on(ws, steps).is_ok()
+        goes_on
     })
     .await
     .map_err(|e| failed(e.into()))?;
-    going_on(ws, steps)?;
+    may()?;
     let messages = retrieved.iter().flat_map(|r| r.messages.clone()).collect();
     let found = tokio::task::spawn_blocking(move || {
         let parts = retrieved.into_iter().map(|one| read(one, &described));
@@ -120,7 +125,7 @@ async fn with(
     let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
     let mut left = found.into_iter().peekable();
     while left.peek().is_some() {
-        going_on(ws, steps)?;
+        may()?;
         let batch: Vec<Found> = left.by_ref().take(BATCH).collect();
         seen.extend(batch.iter().map(|f| (f.kind.clone(), f.name.clone())));
         changed += store(ws, id, batch).await?;
@@ -189,7 +194,10 @@ async fn retrieve_once(
     ws: &Worker,
     topic: &str,
 ) -> Result<Retrieved, NotRetrieved> {
-    let may = || going_on(ws, steps).map_err(NotRetrieved::Other);
+    let may = || {
+        steps.called(session.calls());
+        going_on(ws, steps).map_err(NotRetrieved::Other)
+    };
     may()?;
     let id = session.retrieve(types).await?;
     for poll in 0..POLLS {

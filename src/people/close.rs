@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::account::confirm;
 use crate::identity::control::Note;
 use crate::identity::deletion::Hindrance;
-use crate::identity::{Email, IdentityError, Via};
+use crate::identity::{Email, IdentityError, Role, Via};
 use crate::mail::{self, Letter};
 use crate::store::audit::Action;
 use crate::web::page::{local_time, render_with, see_other};
@@ -28,6 +28,8 @@ struct ClosePage {
     shell: Shell,
     errors: Vec<FieldError>,
     hindrance: Hindrance,
+    /// Workspaces that are to be deleted and have no other owner, with the day.
+    goes_too: Vec<(String, String)>,
     /// Workspaces that go on without the person, with the role that ends.
     leaves: Vec<(String, &'static str)>,
 }
@@ -61,8 +63,16 @@ async fn show(web: web::Data<Web>, me: Returning) -> Result<HttpResponse, Proble
 fn close_page(web: &Web, me: &Me, errors: Vec<FieldError>) -> Result<ClosePage, Problem> {
     let hindrance = web.control.hindrance(&web.control.read()?, me.account())?;
     let workspaces = web.control.workspaces_of(me.account())?;
-    let leaves = workspaces.into_iter().map(|(_, row, role)| (row.name, role.name())).collect();
-    Ok(ClosePage { shell: Shell::account(web, me, "Delete account")?, errors, hindrance, leaves })
+    let (mut goes_too, mut leaves) = (Vec::new(), Vec::new());
+    for (id, row, role) in workspaces {
+        let owners = web.control.members_of(id)?.iter().filter(|(_, role)| *role == Role::Owner).count();
+        match row.closing().filter(|_| role == Role::Owner && owners == 1) {
+            Some(closing) => goes_too.push((row.name, local_time(closing.ends(), &me.person().time_zone))),
+            None => leaves.push((row.name, role.name())),
+        }
+    }
+    let shell = Shell::account(web, me, "Delete account")?;
+    Ok(ClosePage { shell, errors, hindrance, goes_too, leaves })
 }
 
 #[derive(Deserialize)]

@@ -11,7 +11,7 @@ use super::members_page::ago;
 use crate::identity::{Control, IdentityError, Quota, Role};
 use crate::store::audit::Action;
 use crate::web::access::request_id;
-use crate::web::page::{render_with, see_other};
+use crate::web::page::{local_time, render_with, see_other};
 use crate::web::problem::FieldError;
 use crate::web::{Me, PostForm, Problem, Shell, Web, page};
 use crate::workspace::{Admin, Viewer};
@@ -32,7 +32,11 @@ pub fn routes(config: &mut web::ServiceConfig) {
 
 /// To where the person was last.
 async fn start(web: web::Data<Web>, me: Me) -> Result<HttpResponse, Problem> {
-    let workspaces = web.control.workspaces_of(me.account())?;
+    let mut workspaces = web.control.workspaces_of(me.account())?;
+    // One that is to be deleted lets in its owners, and after its time nobody.
+    let now = web.clock.now();
+    workspaces
+        .retain(|(_, row, role)| !row.is_over(now) && (row.closing().is_none() || *role == Role::Owner));
     if let [(_, row, _)] = workspaces.as_slice() {
         return Ok(see_other(&format!("/w/{}/", row.slug)));
     }
@@ -61,6 +65,8 @@ struct Row {
     name: String,
     role: Role,
     seen: String,
+    /// When it is erased, if an owner asked for that.
+    ends: String,
 }
 
 #[derive(Template)]
@@ -70,6 +76,8 @@ struct WorkspacesPage {
     rows: Vec<Row>,
     may_create: bool,
     left: bool,
+    /// The person owned a workspace that was erased.
+    erased: bool,
 }
 
 async fn list(web: web::Data<Web>, me: Me, query: web::Query<Done>) -> Result<HttpResponse, Problem> {
@@ -78,13 +86,15 @@ async fn list(web: web::Data<Web>, me: Me, query: web::Query<Done>) -> Result<Ht
     for (id, row, role) in web.control.workspaces_of(me.account())? {
         let seen = web.control.last_visit(me.account(), id)?;
         let seen = seen.map_or_else(|| "Never".to_owned(), |at| ago(at, now));
-        rows.push(Row { slug: row.slug, name: row.name, role, seen });
+        let ends = row.closing().map(|closing| local_time(closing.ends(), &me.person().time_zone));
+        rows.push(Row { slug: row.slug, name: row.name, role, seen, ends: ends.unwrap_or_default() });
     }
     page::render(&WorkspacesPage {
         shell: Shell::account(&web, &me, "Workspaces")?,
         rows,
         may_create: web.settings().may_create_workspace(me.person().operator),
         left: query.done == "left",
+        erased: !web.control.erasures_of(me.account())?.is_empty(),
     })
 }
 

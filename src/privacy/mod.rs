@@ -1,6 +1,9 @@
 //! What people are owed about their data: what is kept and where it goes (`pages`), where it went (`traffic`), that
-//! processing can be restricted (`restriction`), and the `policy` that promises it.
+//! processing can be restricted (`restriction`), that a workspace can be deleted (`deletion`, with the certificates in
+//! `erasures`), and the `policy` that promises it.
 
+mod deletion;
+mod erasures;
 mod pages;
 mod policy;
 mod restriction;
@@ -10,6 +13,8 @@ mod traffic_pages;
 use actix_web::web;
 
 pub fn routes(config: &mut web::ServiceConfig) {
+    deletion::routes(config);
+    erasures::routes(config);
     pages::routes(config);
     policy::routes(config);
     restriction::routes(config);

@@ -174,6 +174,16 @@ impl SubKey {
         aead_key(&self.0)
     }
 
+    /// Seals a data key for `place` under this key, as [`MasterKey::wrap`] does under the master key.
+    pub fn wrap(&self, key: &DataKey, place: &str) -> WrappedKey {
+        wrap(&self.0, key, place)
+    }
+
+    /// Opens a data key that [`SubKey::wrap`] sealed for `place`.
+    pub fn unwrap_key(&self, wrapped: &WrappedKey, place: &str) -> Result<DataKey, SealError> {
+        unwrap(&self.0, wrapped, place)
+    }
+
     /// Keyed hash (HMAC-SHA256) for look-ups by a secret.
     pub fn lookup(&self, data: &[u8]) -> [u8; 32] {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &*self.0);

@@ -147,6 +147,11 @@ impl<R: Read + Seek> OpeningReader<R> {
         self.len == 0
     }
 
+    /// The plain byte that is read next.
+    pub fn position(&self) -> u64 {
+        self.at
+    }
+
     fn load(&mut self, number: u64) -> io::Result<()> {
         if self.chunk.as_ref().is_some_and(|(n, _)| *n == number) {
             return Ok(());

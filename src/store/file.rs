@@ -1,4 +1,7 @@
-//! One open data file: snapshots for reading, one writer at a time, compaction when idle.
+//! One open data file: snapshots for reading, one writer at a time, compaction when idle. `copy` reads and writes rows as
+//! bytes.
+
+mod copy;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -6,7 +9,7 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use serde::{Serialize, de::DeserializeOwned};
@@ -24,25 +27,36 @@ fn raw(name: &'static str) -> TableDefinition<'static, &'static [u8], &'static [
 pub struct File {
     /// `None` only while, or after, opening it again failed.
     #[expect(clippy::disallowed_types, reason = "store is the one place that opens files")]
-    db: RwLock<Option<redb::Database>>,
+    pub(super) db: RwLock<Option<redb::Database>>,
     /// What all readers share until the next commit: beginning to read, and opening a table, each cost as
     /// much as reading a row.
     current: Mutex<Option<Arc<View>>>,
-    place: Arc<Place>,
-    key: SubKey,
-    cache: usize,
+    /// Every view that somebody may still read.
+    views: Mutex<Vec<Weak<View>>>,
+    /// Whose turn it is to write. Taken before `db`.
+    pub(super) writing: Mutex<()>,
+    pub(super) place: Arc<Place>,
+    pub(super) key: SubKey,
+    pub(super) cache: usize,
 }
 
 /// Where the file is, and whether the engine has to be opened anew: after one failed access it refuses
 /// every other one, although the disk may have space again and other pages are whole.
-struct Place {
-    path: PathBuf,
+pub(super) struct Place {
+    pub(super) path: PathBuf,
     stuck: AtomicBool,
+}
+
+impl Place {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), stuck: AtomicBool::new(false) }
+    }
 }
 
 impl File {
     /// Opens `path`, which must exist. `cache` is the most memory, in bytes, that pages may take.
     pub fn open(path: &Path, key: &SubKey, cache: usize) -> Result<Self, StoreError> {
+        super::compact::remove_left(path)?;
         Ok(Self::with(opened(path, key, cache)?, path, key, cache))
     }
 
@@ -53,8 +67,15 @@ impl File {
 
     #[expect(clippy::disallowed_types, reason = "store is the one place that opens files")]
     fn with(db: redb::Database, path: &Path, key: &SubKey, cache: usize) -> Self {
-        let place = Arc::new(Place { path: path.to_owned(), stuck: AtomicBool::new(false) });
-        Self { db: RwLock::new(Some(db)), current: Mutex::default(), place, key: key.clone(), cache }
+        Self {
+            db: RwLock::new(Some(db)),
+            current: Mutex::default(),
+            views: Mutex::default(),
+            writing: Mutex::default(),
+            place: Arc::new(Place::new(path)),
+            key: key.clone(),
+            cache,
+        }
     }
 
     /// The file as of its last commit. Drop it soon: pages it can see are not reused.
@@ -75,11 +96,20 @@ impl File {
             kept: Mutex::default(),
         });
         *current = Some(Arc::clone(&view));
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        views.retain(|view| view.strong_count() > 0);
+        views.push(Arc::downgrade(&view));
         Ok(Snapshot(view))
     }
 
+    /// Whether somebody still reads, once [`File::forget`] was called with `db` locked.
+    pub(super) fn is_read(&self) -> bool {
+        let views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        views.iter().any(|view| view.strong_count() > 0)
+    }
+
     /// Lets go of the view that readers share: the next one sees the last commit, and pages are reused.
-    fn forget(&self) {
+    pub(super) fn forget(&self) {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
@@ -88,6 +118,7 @@ impl File {
         &self,
         change: impl FnOnce(&mut Tx) -> Result<T, E>,
     ) -> Result<T, E> {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.unstick()?;
         let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
         let db = db.as_ref().ok_or_else(|| damaged(&self.place))?;
@@ -101,20 +132,6 @@ impl File {
         self.forget();
         committed?;
         Ok(value)
-    }
-
-    /// Gives the bytes of removed rows back to the disk. Needs the file alone: answers false when a
-    /// snapshot is still open.
-    pub fn compact(&self) -> Result<bool, StoreError> {
-        self.unstick()?;
-        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
-        let db = db.as_mut().ok_or_else(|| damaged(&self.place))?;
-        self.forget();
-        match db.compact() {
-            Ok(_) => Ok(true),
-            Err(redb::CompactionError::TransactionInProgress) => Ok(false),
-            Err(error) => Err(failed(&self.place, error.into())),
-        }
     }
 
     /// Reads every page and checks the engine's own checksums besides the seals.
@@ -158,7 +175,7 @@ fn opened(path: &Path, key: &SubKey, cache: usize) -> Result<redb::Database, Sto
     Ok(opened.db)
 }
 
-fn damaged(place: &Place) -> StoreError {
+pub(super) fn damaged(place: &Place) -> StoreError {
     StoreError::Damaged(place.path.file_name().unwrap_or_default().to_string_lossy().into_owned())
 }
 
@@ -179,10 +196,10 @@ fn failed(place: &Place, error: redb::Error) -> StoreError {
 }
 
 /// A consistent view of the file.
-pub struct Snapshot(Arc<View>);
+pub struct Snapshot(pub(super) Arc<View>);
 
-struct View {
-    tx: redb::ReadTransaction,
+pub(super) struct View {
+    pub(super) tx: redb::ReadTransaction,
     place: Arc<Place>,
     /// The tables that were read.
     tables: RwLock<Vec<(&'static str, Arc<RawTable>)>>,
@@ -258,6 +275,21 @@ impl Snapshot {
                 }
             }
             Ok(found)
+        })
+    }
+}
+
+impl Snapshot {
+    /// How many rows there are in all tables.
+    pub fn count_rows(&self) -> Result<u64, StoreError> {
+        use redb::{ReadableTableMetadata as _, TableHandle as _};
+        reading(&self.0.place, || {
+            let mut rows = 0;
+            for handle in self.0.tx.list_tables()? {
+                let table = TableDefinition::<&[u8], &[u8]>::new(handle.name());
+                rows += self.0.tx.open_table(table)?.len()?;
+            }
+            Ok(rows)
         })
     }
 }
@@ -376,7 +408,7 @@ impl Read for Tx {
 }
 
 /// Runs engine code; its errors and its panics (on damaged pages) become ours.
-fn reading<T>(place: &Place, f: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
+pub(super) fn reading<T>(place: &Place, f: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
     if let Ok(result) = catch_unwind(AssertUnwindSafe(f)) {
         return result.map_err(|e| failed(place, e));
     }

@@ -1,12 +1,14 @@
 //! The only code that names redb. A [`File`] is one page-encrypted database (`pages`); slices keep plain
 //! typed values in typed [`Table`]s and read them through [`Read`]. `audit` is the hash chain that every
-//! change extends. No redb type leaves this module, so that a second engine stays possible.
+//! change extends; `compact` takes the bytes of removed rows off the disk. No redb type leaves this module, so that a second engine stays possible.
 
 pub mod audit;
+mod compact;
 mod file;
 pub mod pages;
 mod table;
 
+pub use compact::COMPACTION_DUE;
 pub use file::{File, Snapshot, Tx};
 pub use table::{Key, Read, Scan, Table};
 

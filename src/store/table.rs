@@ -92,7 +92,7 @@ macro_rules! id_keys {
         }
     )*};
 }
-id_keys!(AccountId ApiTokenId ChangeSetId ConversationId DeploymentId DocumentId InvitationId JobId MailId
+id_keys!(AccountId ApiTokenId ChangeSetId ConversationId DeploymentId DocumentId ExportId InvitationId JobId MailId
     MessageId NoticeId OrgId PasskeyId RequestId SessionId TurnId WorkspaceId);
 
 /// Text ends with 00 01; a NUL inside it is written 00 FF. So text sorts bytewise and may be followed by
@@ -285,6 +285,20 @@ impl<R: Read, K: Key, V: Serialize + DeserializeOwned> Scan<'_, R, K, V> {
             left -= 1;
             Ok(row(key, table.decode(value)?) && left > 0)
         })
+    }
+
+    /// The keys, collected; decodes no value.
+    pub fn keys(self) -> Result<Vec<K>, StoreError> {
+        let (mut keys, limit) = (Vec::new(), self.limit);
+        if limit == 0 || empty(&self.range) {
+            return Ok(keys);
+        }
+        let table = self.table;
+        self.from.raw_scan(table.name, self.range, self.reverse, &mut |mut key, _| {
+            keys.push(K::read(&mut key).ok_or_else(|| table.unreadable("key"))?);
+            Ok(keys.len() < limit)
+        })?;
+        Ok(keys)
     }
 
     /// How many rows there are (reads keys, decodes nothing).

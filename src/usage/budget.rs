@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::pages::{self, Asked};
 use crate::ids::AccountId;
+use crate::jobs::JobCause;
 use crate::meter::{Limit, NANO, Whose, budgets, records};
 use crate::store::StoreError;
 use crate::store::audit::Action;
@@ -61,8 +62,9 @@ async fn set(
         Whose::Member(id) => id.to_string(),
         Whose::Workspace => ws.id().to_string(),
     };
+    let cause = JobCause::of(&ws);
     ws.change::<_, StoreError>(Action::BudgetChanged, target, move |tx| {
-        budgets::set(tx, month, whose, limit)
+        budgets::set_and_tell(tx, &cause, month, whose, limit)
     })
     .await?;
     Ok(see_other(&format!("/w/{}/usage#budgets", ws.row().slug)))

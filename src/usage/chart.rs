@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn bars_stand_on_the_ground_and_stay_below_the_top() {
         let used = Usage { input: 700, output: 300, cache_read: 1_000, ..Usage::default() };
-        let sums = Event::new(None, Feature::Chat).model_call("m", &used, None).sums;
+        let sums = Event::new(None, Feature::Chat).model_call("m", &used, crate::meter::Cost::default()).sums;
         let by_day = BTreeMap::from([(date(2026, 11, 24), sums)]);
         let chart = draw(Month::parse("2026-11").unwrap(), &by_day);
         assert_eq!((chart.days.len(), chart.lines.len()), (30, 5));
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn the_largest_numbers_draw_too() {
         let used = Usage { input: u64::MAX, output: u64::MAX, ..Usage::default() };
-        let sums = Event::new(None, Feature::Chat).model_call("m", &used, None).sums;
+        let sums = Event::new(None, Feature::Chat).model_call("m", &used, crate::meter::Cost::default()).sums;
         let chart = draw(Month::parse("2026-02").unwrap(), &BTreeMap::from([(date(2026, 2, 1), sums)]));
         assert_eq!(chart.days.len(), 28);
     }

@@ -94,7 +94,7 @@ impl Sampler {
             if self.known().get(&id).is_some_and(|day| *day >= today) {
                 continue;
             }
-            match self.take(id, today, now, row.state == WorkspaceState::Restricted).await {
+            match self.take(id, today, now, row.state != WorkspaceState::Active).await {
                 Ok(()) => {
                     self.known().insert(id, today);
                 }

@@ -13,7 +13,7 @@ use crate::identity::sessions::Origin;
 use crate::identity::{IdentityError, Role, SessionToken, SignedIn, Via};
 use crate::ids::{RequestId, WorkspaceId};
 use crate::seal::Secret;
-use crate::workspace::{Admin, Entered, Member, Owner, Viewer};
+use crate::workspace::{Admin, Entered, Keeper, Member, Owner, Viewer};
 
 /// Session cookie over TLS; the prefix binds it to this host and to `Secure`.
 const SECURE_COOKIE: &str = "__Host-vynos";
@@ -192,7 +192,7 @@ fn entered(request: &HttpRequest) -> Result<Entered, Problem> {
         (Via::Session { .. }, None) => return Err(Problem::NotFound),
     };
     request.extensions_mut().insert(entered.id());
-    Ok(entered)
+    Ok(if request.method().is_safe() { entered.reading() } else { entered })
 }
 
 /// Where a request comes from: behind a proxy the last forwarder's word, else the socket.
@@ -294,4 +294,4 @@ macro_rules! roles {
         }
     )*};
 }
-roles!(Viewer viewer  Member member  Admin admin  Owner owner);
+roles!(Viewer viewer  Member member  Admin admin  Owner owner  Keeper keeper);

@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::identity::ceremonies::Ceremonies;
 use crate::identity::throttle::Throttle;
 use crate::identity::{Control, Settings};
+use crate::jobs::Board;
 use crate::workspace::{Door, Pool, Viewer};
 use std::sync::{Arc, RwLock};
 
@@ -36,6 +37,8 @@ pub struct Web {
     pub control: Control,
     pub door: Door,
     pub pool: Arc<Pool>,
+    /// The jobs that run now.
+    pub board: Board,
     pub clock: Clock,
     pub throttle: Throttle,
     pub counts: counts::Counts,

@@ -32,6 +32,11 @@ pub enum Problem {
     /// The person has to prove once more who they are, then goes on at this path.
     Confirm(String),
     Conflict(String),
+    /// The workspace of this slug is about to be deleted; its owners may read it and keep it.
+    Deleting {
+        slug: String,
+        owner: bool,
+    },
     DiskFull,
     /// Visible, but not theirs to do; names the role that may.
     Forbidden(Role),
@@ -66,7 +71,7 @@ impl Problem {
         match self {
             Self::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Closing => StatusCode::SEE_OTHER,
-            Self::Conflict(_) | Self::Restricted => StatusCode::CONFLICT,
+            Self::Conflict(_) | Self::Deleting { .. } | Self::Restricted => StatusCode::CONFLICT,
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::Confirm(_)
             | Self::Forbidden(_)
@@ -108,6 +113,19 @@ impl Problem {
                     .into(),
             ),
             Self::Conflict(what) => said("This changed in the meantime", what.clone()),
+            Self::Deleting { slug, owner: true } => said(
+                "This workspace is about to be deleted",
+                format!(
+                    "Nothing was changed. Until then its owners can read it, take its data away, or keep it: open \
+                     /w/{slug}/privacy/delete."
+                ),
+            ),
+            Self::Deleting { owner: false, .. } => said(
+                "This workspace is about to be deleted",
+                "An owner asked for that. Until then only its owners come in, and each of them can still keep it. Nothing \
+                 was changed."
+                    .into(),
+            ),
             Self::DiskFull => said(
                 "The disk is full",
                 "This was not saved; everything before it was. The operator has to free space on the server; then try \
@@ -230,9 +248,19 @@ impl From<DataError> for Problem {
     fn from(error: DataError) -> Self {
         match error {
             DataError::Store(store) => store.into(),
+            DataError::Erased => gone(),
             other => Self::Broken(other.to_string()),
         }
     }
+}
+
+/// A workspace whose 30 days are over.
+fn gone() -> Problem {
+    Problem::Gone(
+        "This workspace was deleted and its 30 days are over. Nobody can bring it back. Its former owners find the \
+         certificate of erasure under Workspaces, Erased workspaces."
+            .into(),
+    )
 }
 
 impl From<SealError> for Problem {
@@ -245,7 +273,9 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Data(error) => error.into(),
+            Refused::Deleting { slug, owner } => Self::Deleting { slug, owner },
             Refused::Forbidden(role) => Self::Forbidden(role),
+            Refused::Gone => gone(),
             Refused::NotFound => Self::NotFound,
             Refused::Restricted => Self::Restricted,
         }
@@ -259,6 +289,7 @@ impl From<IdentityError> for Problem {
                 Self::field("email", "There is an account with this address already.")
             }
             IdentityError::AlreadySetUp => Self::NotFound,
+            IdentityError::Erased => gone(),
             IdentityError::Invalid(message) => Self::field("", message),
             IdentityError::LastFactor => Self::Conflict(
                 "This instance asks for a second factor and this is your last one. Nothing was changed. Add another one \

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +13,15 @@ use crate::clock::Random;
 use crate::seal::{OpeningReader, SealingWriter, SubKey};
 
 /// The random name of a blob: 32 hex digits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BlobName(String);
+
+impl BlobName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl FromStr for BlobName {
     type Err = io::Error;
@@ -45,17 +52,22 @@ pub struct Blobs {
     folder: PathBuf,
     key: SubKey,
     random: Random,
+    /// Held for the moment in which a backup takes hold of all that is there.
+    removing: Mutex<()>,
 }
 
 impl Blobs {
     pub(super) fn new(folder: PathBuf, key: SubKey, random: Random) -> Self {
-        Self { folder, key, random }
+        Self { folder, key, random, removing: Mutex::default() }
     }
 
     /// Begins a new blob. It exists under its name only after [`NewBlob::finish`].
     pub fn create(&self) -> io::Result<NewBlob> {
+        self.begin(crate::seal::hex(&self.random.bytes::<16>()))
+    }
+
+    fn begin(&self, name: String) -> io::Result<NewBlob> {
         fs::create_dir_all(&self.folder)?;
-        let name = crate::seal::hex(&self.random.bytes::<16>());
         let temporary = self.folder.join(format!("{name}.new"));
         let file = BufWriter::new(File::options().write(true).create_new(true).open(&temporary)?);
         let writer = SealingWriter::new(file, &self.key, &name)?;
@@ -81,8 +93,49 @@ impl Blobs {
         blob.finish()
     }
 
+    /// Stores what `from` reads under the name it had elsewhere: for a restore.
+    pub(super) fn restore(&self, name: &BlobName, from: &mut dyn Read) -> io::Result<()> {
+        let mut blob = self.begin(name.0.clone())?;
+        io::copy(from, &mut blob)?;
+        blob.finish().map(|_| ())
+    }
+
+    /// Until this is dropped no blob goes. For milliseconds: whoever removes one waits.
+    pub(super) fn none_goes(&self) -> MutexGuard<'_, ()> {
+        self.removing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The blobs that are there, by name.
+    pub(super) fn names(&self) -> io::Result<Vec<BlobName>> {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            // What is being written has no name of a blob yet.
+            names.extend(entry?.file_name().to_str().and_then(|name| name.parse::<BlobName>().ok()));
+        }
+        Ok(names)
+    }
+
+    /// A second way to a blob below `folder`, which stays when the blob is removed.
+    pub(super) fn link(&self, name: &BlobName, folder: &std::path::Path) -> io::Result<()> {
+        fs::hard_link(self.folder.join(&name.0), folder.join(&name.0))
+    }
+
+    /// Opens what [`Blobs::link`] made.
+    pub(super) fn open_linked(
+        &self,
+        name: &BlobName,
+        folder: &std::path::Path,
+    ) -> io::Result<OpeningReader<BufReader<File>>> {
+        OpeningReader::new(BufReader::new(File::open(folder.join(&name.0))?), &self.key, &name.0)
+    }
+
     /// Unlinks a blob; one that is gone already is fine.
     pub fn remove(&self, name: &BlobName) -> io::Result<()> {
+        let _going = self.none_goes();
         match fs::remove_file(self.folder.join(&name.0)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
             _ => Ok(()),

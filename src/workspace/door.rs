@@ -66,9 +66,15 @@ use crate::store::audit::Actor;
 pub enum Refused {
     #[error(transparent)]
     Data(#[from] DataError),
+    /// It is to be deleted: an owner may read it and keep it, others may nothing.
+    #[error("this workspace is about to be deleted")]
+    Deleting { slug: String, owner: bool },
     /// The workspace is visible, the act is not allowed; the role that may is named.
     #[error("only a member with the role {0:?} or higher may do this")]
     Forbidden(Role),
+    /// It was erased, and this person was in it.
+    #[error("this workspace was deleted")]
+    Gone,
     /// There is no such workspace for this account.
     #[error("no such workspace")]
     NotFound,
@@ -97,6 +103,8 @@ pub struct Entered {
     actor: Actor,
     account: AccountId,
     request: Option<RequestId>,
+    /// Nothing will be changed: all that owners of a workspace which is to be deleted may ask for.
+    reads: bool,
 }
 
 impl Door {
@@ -106,7 +114,9 @@ impl Door {
 
     /// Lets a signed-in person or token into the workspace of a URL. What they may not see is not found.
     pub fn enter(&self, who: &SignedIn, slug: &str, request: Option<RequestId>) -> Result<Entered, Refused> {
-        let (id, row) = self.control.workspace_by_slug(slug)?.ok_or(Refused::NotFound)?;
+        let Some((id, row)) = self.control.workspace_by_slug(slug)? else {
+            return Err(self.gone(who, slug)?);
+        };
         if let Via::Token { workspace, .. } = who.via()
             && *workspace != id
         {
@@ -130,14 +140,26 @@ impl Door {
         request: Option<RequestId>,
     ) -> Result<Entered, Refused> {
         let role = self.control.role_in(who.account(), id)?.ok_or(Refused::NotFound)?;
+        if row.is_over(self.control.clock().now()) {
+            return Err(Refused::Gone);
+        }
         let tenant = self.pool.tenant(id)?;
-        Ok(Entered { tenant, row, role, actor: who.actor(), account: who.account(), request })
+        Ok(Entered { tenant, row, role, actor: who.actor(), account: who.account(), request, reads: false })
+    }
+
+    /// Owners of an erased workspace are told that it is gone; for everybody else there never was one.
+    fn gone(&self, who: &SignedIn, slug: &str) -> Result<Refused, StoreError> {
+        let Some(id) = self.control.erased_slug(slug)? else { return Ok(Refused::NotFound) };
+        let owned = self.control.erasure(id)?.is_some_and(|erased| erased.owners.contains(&who.account()));
+        Ok(if owned { Refused::Gone } else { Refused::NotFound })
     }
 
     /// Whether somebody who entered with `role` still may be there with as much: for streams, which outlive the
     /// look-up of their request. Reads the control file only.
     pub fn still_admits(&self, who: &SignedIn, id: WorkspaceId, role: Role) -> Result<bool, StoreError> {
-        let there = self.control.workspace(id)?.is_some();
+        let Some(row) = self.control.workspace(id)? else { return Ok(false) };
+        let open = row.closing().is_none() || role == Role::Owner;
+        let there = open && !row.is_over(self.control.clock().now());
         Ok(there && self.control.role_in(who.account(), id)?.is_some_and(|now| now >= role))
     }
 
@@ -147,19 +169,38 @@ impl Door {
         Ok(acts && self.control.role_in(account, id)?.is_some_and(|now| now >= role))
     }
 
-    /// Hands a due job its workspace; `None` once the workspace is gone.
+    /// Whether a workspace is to be deleted: most of its jobs wait.
+    pub fn is_closing(&self, id: WorkspaceId) -> Result<bool, StoreError> {
+        Ok(self.control.workspace(id)?.is_some_and(|row| row.closing().is_some()))
+    }
+
+    /// Hands a due job its workspace; `None` once the workspace is gone, or its 30 days are over.
     pub fn for_job(
         &self,
         id: WorkspaceId,
         job: JobId,
         asked_by: Option<AccountId>,
     ) -> Result<Option<Worker>, Refused> {
-        if self.control.workspace(id)?.is_none() {
+        let now = self.control.clock().now();
+        if self.control.workspace(id)?.is_none_or(|row| row.is_over(now)) {
             return Ok(None);
         }
+        self.worker(id, job, asked_by).map(Some)
+    }
+
+    /// Hands the eraser a workspace whose 30 days are over, for what is done before its key goes.
+    pub fn for_erasure(&self, id: WorkspaceId, job: JobId) -> Result<Worker, Refused> {
+        let now = self.control.clock().now();
+        match self.control.workspace(id)? {
+            Some(row) if row.is_over(now) => self.worker(id, job, row.closing().map(|closing| closing.by)),
+            _ => Err(Refused::NotFound),
+        }
+    }
+
+    fn worker(&self, id: WorkspaceId, job: JobId, asked_by: Option<AccountId>) -> Result<Worker, Refused> {
         let actor = Actor::Job { id: job, asked_by };
         let ws = Workspace { tenant: self.pool.tenant(id)?, actor, request: None };
-        Ok(Some(Worker { ws, control: self.control.clone() }))
+        Ok(Worker { ws, control: self.control.clone() })
     }
 
     /// Lets the demo act as its one account; only data that carries the demo's mark opens.
@@ -168,11 +209,16 @@ impl Door {
         let row = row.ok_or(Refused::NotFound)?;
         let role = self.control.role_in(account, id)?.ok_or(Refused::NotFound)?;
         let actor = Actor::Account { id: account };
-        Entered { tenant: self.pool.tenant(id)?, row, role, actor, account, request: None }.admin()
+        Entered { tenant: self.pool.tenant(id)?, row, role, actor, account, request: None, reads: false }
+            .admin()
     }
 
     /// The runner's own look at a workspace, to find what is due.
     pub fn for_runner(&self, id: WorkspaceId) -> Result<Workspace, Refused> {
+        let now = self.control.clock().now();
+        if self.control.workspace(id)?.is_none_or(|row| row.is_over(now)) {
+            return Err(Refused::NotFound);
+        }
         Ok(Workspace { tenant: self.pool.tenant(id)?, actor: Actor::Operator, request: None })
     }
 }
@@ -186,11 +232,25 @@ impl Entered {
         self.role
     }
 
+    /// For a request that changes nothing: owners may make it also while the workspace is to be deleted.
+    pub fn reading(self) -> Self {
+        Self { reads: true, ..self }
+    }
+
+    /// An owner, also of a workspace that is to be deleted.
+    pub fn keeper(self) -> Result<Keeper, Refused> {
+        self.reading().owner().map(Keeper)
+    }
+
     fn at_least(self, role: Role) -> Result<Viewer, Refused> {
+        let owner = self.role == Role::Owner;
+        if self.row.closing().is_some() && !(owner && self.reads) {
+            return Err(Refused::Deleting { slug: self.row.slug, owner });
+        }
         if self.role < role {
             return Err(Refused::Forbidden(role));
         }
-        let Self { tenant, row, role, actor, account, request } = self;
+        let Self { tenant, row, role, actor, account, request, reads: _ } = self;
         Ok(Viewer { ws: Workspace { tenant, actor, request }, row, role, account })
     }
 
@@ -247,6 +307,7 @@ impl Processing {
     fn of(row: &WorkspaceRow) -> Result<Self, Refused> {
         match row.state {
             WorkspaceState::Active => Ok(Self(())),
+            WorkspaceState::Deleting(_) => Err(Refused::Deleting { slug: row.slug.clone(), owner: true }),
             WorkspaceState::Restricted => Err(Refused::Restricted),
         }
     }
@@ -258,6 +319,8 @@ pub struct Member(Viewer);
 pub struct Admin(Member);
 /// Somebody who may do everything in the workspace. Lends the [`Admin`].
 pub struct Owner(Admin);
+/// An owner, also while the workspace is to be deleted: for taking its data away and for keeping it. Lends the [`Owner`].
+pub struct Keeper(Owner);
 
 /// A job in its workspace.
 pub struct Worker {
@@ -294,4 +357,4 @@ macro_rules! lends {
         }
     )*};
 }
-lends!(Viewer => Workspace by ws  Member => Viewer by 0  Admin => Member by 0  Owner => Admin by 0  Worker => Workspace by ws);
+lends!(Viewer => Workspace by ws  Member => Viewer by 0  Admin => Member by 0  Owner => Admin by 0  Keeper => Owner by 0  Worker => Workspace by ws);

@@ -1,14 +1,19 @@
 //! The tenant. A [`Workspace`] is one keyspace file, its keys, blobs and index; code reaches it only through
 //! the handle that the [`door`] hands out for a verified membership, a due job or the console.
 //! `pool` opens and closes the files, `change` is the only way to write, `blobs` holds large files.
-//! `index` is what search reads, `space` what all of it takes on the disk.
+//! `building` fills a workspace before anybody is let in. `index` is what search reads, `space` what all of it takes on the disk,
+//! `erase` takes it off. `held` is one state of it while a backup reads it, `rebuilt` a data directory that is made from a backup.
 
 pub mod blobs;
+mod building;
 pub mod change;
 pub mod door;
+mod erase;
+pub mod held;
 pub mod index;
 pub mod live;
 pub mod pool;
+pub mod rebuilt;
 pub mod space;
 
 use std::sync::Arc;
@@ -16,11 +21,13 @@ use std::sync::Arc;
 use crate::clock::{Clock, Random};
 use crate::ids::{RequestId, WorkspaceId};
 use crate::seal::{DataKey, Place, Sealed, Secret, SubKey, Use};
-use crate::store::audit::{self, Actor};
+use crate::store::audit::verify::Walk;
+use crate::store::audit::{Actor, Broken};
 use crate::store::{File, Snapshot, StoreError};
 
+pub use building::Building;
 pub use change::Change;
-pub use door::{Admin, Door, Entered, Member, Owner, Processing, Refused, Viewer, Worker};
+pub use door::{Admin, Door, Entered, Keeper, Member, Owner, Processing, Refused, Viewer, Worker};
 pub use live::Live;
 pub use pool::{DataDir, Pool};
 
@@ -139,8 +146,14 @@ impl Workspace {
         self.tenant.file.verify()
     }
 
-    /// Checks the audit chain of this workspace.
-    pub fn verify_audit(&self) -> Result<Result<u64, audit::Broken>, StoreError> {
-        audit::verify(&self.read()?, &self.tenant.audit)
+    /// Checks the audit chain of this workspace; answers how many lines hold.
+    pub fn verify_audit(&self) -> Result<Result<u64, Broken>, StoreError> {
+        let verified = self.audit_walk()?.finish(|| self.read(), |_, _| {})?;
+        Ok(verified.map(|chain| chain.lines()))
+    }
+
+    /// Begins to check the audit chain of this workspace.
+    pub fn audit_walk(&self) -> Result<Walk, StoreError> {
+        Walk::begin(&self.read()?, &self.tenant.audit)
     }
 }

@@ -8,6 +8,7 @@
 //! DATA/workspaces/<id>/blobs|index/…   its files, sealed
 //! ```
 
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io::{self, Write as _};
 use std::num::NonZeroUsize;
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use lru::LruCache;
 
 use super::Tenant;
-use super::index::Readers;
+use super::index::{Readers, Shelf};
 use crate::clock::{Clock, Random};
 use crate::identity::Control;
 use crate::ids::WorkspaceId;
@@ -30,7 +31,7 @@ pub const FORMAT: u32 = 1;
 /// Open workspaces that are kept when nobody is in them: about 74 KB and one descriptor each.
 const KEPT: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 /// Memory for cached pages of one workspace, in bytes.
-const CACHE: usize = 2 << 20;
+pub(super) const CACHE: usize = 2 << 20;
 /// The table whose writes wake the job runner.
 pub(super) const JOBS_TABLE: &str = "jobs_due";
 
@@ -39,12 +40,16 @@ pub(super) const JOBS_TABLE: &str = "jobs_due";
 pub enum DataError {
     #[error("{0} holds no Vynos data; run `vynos serve` or install.sh to begin there")]
     Empty(PathBuf),
+    #[error("this workspace is being erased")]
+    Erased,
     #[error("{0}: {1}")]
     File(PathBuf, io::Error),
     #[error(
         "{path} has format {found}, made by a newer Vynos; this one reads up to {FORMAT}. Nothing was changed"
     )]
     Newer { path: PathBuf, found: u32 },
+    #[error("{0} holds data already; a restore needs an empty directory. Nothing was changed")]
+    NotEmpty(PathBuf),
     #[error("{0} holds files that are not Vynos data; choose an empty directory")]
     NotOurs(PathBuf),
     #[error(transparent)]
@@ -126,11 +131,31 @@ impl DataDir {
         }
     }
 
+    /// Opens what [`DataDir::wrap_for_backup`] sealed.
+    pub fn unwrap_of_backup(&self, wrapped: &WrappedKey, place: &str) -> Result<DataKey, SealError> {
+        self.master.unwrap_key(wrapped, place)
+    }
+
+    /// Whether setup, or the first backup, has made that key.
+    pub fn has_recovery_key(&self) -> bool {
+        self.root.join("keys/recovery").exists()
+    }
+
     fn new_key(&self, place: &str) -> Result<DataKey, DataError> {
         let key = DataKey::new();
-        let path = self.root.join("keys").join(place);
-        write_new(&path, &self.master.wrap(&key, place).0).map_err(|e| DataError::File(path, e))?;
+        self.put_key(place, &key)?;
         Ok(key)
+    }
+
+    /// Keeps the data key of `place`, wrapped by the master key.
+    pub(super) fn put_key(&self, place: &str, key: &DataKey) -> Result<(), DataError> {
+        let path = self.root.join("keys").join(place);
+        write_new(&path, &self.master.wrap(key, place).0).map_err(|e| DataError::File(path, e))
+    }
+
+    /// Seals the key of a backup with the master key.
+    pub fn wrap_for_backup(&self, key: &DataKey, place: &str) -> WrappedKey {
+        self.master.wrap(key, place)
     }
 
     pub fn home(&self, id: WorkspaceId) -> PathBuf {
@@ -139,7 +164,7 @@ impl DataDir {
 }
 
 /// Writes a small file so that it is there whole or not at all.
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file =
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
@@ -156,6 +181,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[derive(Default)]
 pub struct Hooks {
     queued: OnceLock<Box<dyn Fn(WorkspaceId) + Send + Sync>>,
+    removed: Mutex<BTreeSet<WorkspaceId>>,
 }
 
 impl Hooks {
@@ -164,7 +190,19 @@ impl Hooks {
         let _ = self.queued.set(Box::new(call));
     }
 
-    pub(super) fn queued(&self, id: WorkspaceId) {
+    /// Remembers that rows were removed in a workspace, whose bytes have to leave its file.
+    pub fn removed(&self, id: WorkspaceId) {
+        self.removed.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    }
+
+    /// Hands out the workspaces in which rows were removed since the last call. What an earlier process left is not
+    /// among them.
+    pub fn take_removed(&self) -> BTreeSet<WorkspaceId> {
+        std::mem::take(&mut *self.removed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets the job runner look at a workspace.
+    pub fn queued(&self, id: WorkspaceId) {
         if let Some(call) = self.queued.get() {
             call(id);
         }
@@ -190,12 +228,15 @@ struct Opened {
     kept: LruCache<WorkspaceId, Arc<Tenant>>,
     /// Dropped from `kept` while somebody was still in them: the file is still open.
     lent: Vec<(WorkspaceId, Weak<Tenant>)>,
+    /// Never opened again: they are being erased.
+    closed: HashSet<WorkspaceId>,
 }
 
 impl Pool {
     pub fn new(data: Arc<DataDir>, clock: Clock, random: Random) -> Self {
         let shared = Shared { hooks: Arc::default(), clock, random, readers: Arc::default() };
-        Self { data, shared, open: Mutex::new(Opened { kept: LruCache::new(KEPT), lent: Vec::new() }) }
+        let open = Opened { kept: LruCache::new(KEPT), lent: Vec::new(), closed: HashSet::new() };
+        Self { data, shared, open: Mutex::new(open) }
     }
 
     pub fn data(&self) -> &DataDir {
@@ -227,6 +268,9 @@ impl Pool {
     /// The open files of a workspace. Blocks for under a millisecond when they must be opened.
     pub(super) fn tenant(&self, id: WorkspaceId) -> Result<Arc<Tenant>, DataError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.closed.contains(&id) {
+            return Err(DataError::Erased);
+        }
         if let Some(tenant) = open.kept.get(&id) {
             return Ok(Arc::clone(tenant));
         }
@@ -249,8 +293,34 @@ impl Pool {
         let key = self.data.key(&id.to_string())?;
         let file = File::open(&home.join("keyspace.redb"), &key.sub(Use::Pages), CACHE)?;
         let tenant = Tenant::new(id, file, &key, &home, &self.shared);
-        tenant.blobs.sweep().map_err(|e| DataError::File(home, e))?;
+        tenant
+            .blobs
+            .sweep()
+            .and_then(|()| super::held::sweep(&home))
+            .map_err(|e| DataError::File(home, e))?;
         Ok(tenant)
+    }
+
+    /// Opens a workspace no more, and closes its files; answers whether they are closed. While somebody is still in it
+    /// they are not: ask again.
+    pub fn close(&self, id: WorkspaceId) -> bool {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.closed.insert(id);
+        if let Some(tenant) = open.kept.pop(&id) {
+            open.lent.push((id, Arc::downgrade(&tenant)));
+        }
+        for shelf in Shelf::ALL {
+            self.shared.readers.forget((id, shelf));
+        }
+        open.lent.retain(|(_, lent)| lent.strong_count() > 0);
+        open.lent.iter().all(|(lent, _)| *lent != id)
+    }
+
+    /// Closes a workspace whose files go.
+    pub(super) fn forget(&self, id: WorkspaceId) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.kept.pop(&id);
+        open.lent.retain(|(lent, _)| *lent != id);
     }
 
     /// Closes what nobody is in; called at shutdown, and by tests that copy files.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What each module may import of ours, besides what stands below it on the ladder.
-const LADDER: [&[&str]; 25] = [
+const LADDER: [&[&str]; 26] = [
     &["apex", "clock"],
     &["ids"],
     &["seal"],
@@ -20,11 +20,12 @@ const LADDER: [&[&str]; 25] = [
     &["sim"],
     &["notifications"],
     &["meter"],
-    &["people", "admin", "audit", "orgs", "knowledge", "privacy"],
+    &["people", "admin", "audit", "backup", "orgs", "knowledge", "privacy"],
     &["access", "insights"],
     &["deployments"],
     &["chat"],
     &["health", "usage"],
+    &["bundle"],
     &["api"],
     &["demo"],
     &["features", "console", "erasure"],

@@ -39,8 +39,14 @@ async fn a_token_asks_and_reads_the_answer_whole_streamed_and_again() {
     assert_eq!((answer["text"].as_str(), answer["state"].as_str()), (Some("Hello."), Some("complete")));
     assert!(answer["usage"]["output_tokens"].as_u64().unwrap() > 0);
     let calls = sim.calls();
-    let again = call(&rig, "POST", &path, &all, "application/json", Some(said)).await;
+    let again = call(&rig, "POST", &path, &all, "application/json", Some(said.clone())).await;
     assert_eq!(serde_json::from_str::<Value>(&again.body).unwrap(), answer, "the same key asks once");
+    let streamed = call(&rig, "POST", &path, &all, "text/event-stream", Some(said)).await;
+    assert!(
+        streamed.body.contains("data: {\"text\":\"Hello.\"}"),
+        "and is told as it was asked for: {}",
+        streamed.body
+    );
     assert_eq!(sim.calls(), calls);
     let list = call(&rig, "GET", &path, &all, "application/json", None).await;
     let list: Value = serde_json::from_str(&list.body).unwrap();

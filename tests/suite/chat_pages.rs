@@ -23,6 +23,12 @@ pub async fn talking() -> (Rig, SimulatedModel) {
     let rig = rig(Consent::Auto).await;
     rig.connect().await;
     rig.synced().await;
+    let sim = with_model(&rig).await;
+    (rig, sim)
+}
+
+/// The scripted model, as the endpoint of an instance.
+pub async fn with_model(rig: &Rig) -> SimulatedModel {
     let options = model::Options { directives: true, ..model::Options::default() };
     let sim = model::start(options).await.unwrap();
     let entered = Entered {
@@ -35,7 +41,7 @@ pub async fn talking() -> (Rig, SimulatedModel) {
     let models = &rig.server.app().models;
     let tested = models.test(&entered, None).await.unwrap().unwrap();
     models.save(Actor::Operator, &entered, Some(&tested)).unwrap();
-    (rig, sim)
+    sim
 }
 
 /// Asks in a new conversation; answers its path.

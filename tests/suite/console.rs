@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use vynos::store::Read as _;
 use vynos::store::audit::{AUDIT, Action, Actor};
+use vynos::store::{Read as _, StoreError};
 
 use crate::harness::{PASSWORD, Server};
 
@@ -58,6 +58,40 @@ async fn the_same_commands_work_on_a_stopped_instance() {
     clock.advance(vynos::clock::Clock::system().now().duration_since(clock.now()));
     let server = Server::on(dir, clock).await;
     assert_eq!(server.client().get(&format!("/reset/{path}")).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_broken_link_is_named_with_chain_line_and_time() {
+    let (server, _ada) = Server::ready().await;
+    let id = crate::members::workspace(&server);
+    let ws = server.app().web.door.for_runner(id).unwrap();
+    for n in 0..5 {
+        ws.change(Action::OrgSynced, n, |_| Ok::<_, StoreError>(())).await.unwrap();
+    }
+    ws.note(|tx| {
+        let mut line = tx.get(&AUDIT, &3)?.unwrap();
+        line.target = "forged".into();
+        tx.put(&AUDIT, &3, &line)
+    })
+    .await
+    .unwrap();
+    drop(ws);
+    let named = format!("workspace {id}: the audit chain is broken at line 3, of 2026-11-23T09:00:00Z");
+    let is_named = |output: Output| {
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&named) && said.contains(" of 5 audit lines"), "{said}");
+        output.stdout
+    };
+    let said = is_named(vynos(server.dir.path(), &["audit", "verify"]).await);
+    assert!(String::from_utf8(said).unwrap().starts_with("control: audit chain of "));
+    let running = is_named(vynos(server.dir.path(), &["audit", "verify", "--json"]).await);
+    let (dir, _) = server.stop().await;
+    let stopped = is_named(vynos(dir.path(), &["audit", "verify", "--json"]).await);
+    assert_eq!(running, stopped, "the server and the files alone say the same");
+    let chains: Value = serde_json::from_slice(&stopped).unwrap();
+    assert_eq!(chains["chains"][1]["lines"], 3);
+    assert_eq!(chains["chains"][1]["broken_at"], "2026-11-23T09:00:00Z");
 }
 
 #[tokio::test(flavor = "multi_thread")]

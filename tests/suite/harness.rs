@@ -72,6 +72,11 @@ impl Server {
 
     /// The wizard as Ada, up to the step for mail.
     pub async fn set_up_to_mail(&self) -> Client {
+        self.set_up_with_code().await.0
+    }
+
+    /// The same, with the recovery code that it showed.
+    pub async fn set_up_with_code(&self) -> (Client, String) {
         let ada = self.client();
         let account = [
             ("code", self.setup_code.as_str()),
@@ -82,11 +87,12 @@ impl Server {
         assert_eq!(ada.post("/setup/account", &account).await.status, 303);
         assert_eq!(ada.post("/setup/address", &[]).await.status, 303);
         let shown = ada.post("/setup/recovery", &[]).await;
-        let group = shown.all_between("<li>", "</li>").into_iter().filter(|g| g.len() == 4).nth(5).unwrap();
-        let check = [("group", group.as_str()), ("saved", "yes")];
+        let groups: Vec<String> =
+            shown.all_between("<li>", "</li>").into_iter().filter(|g| g.len() == 4).collect();
+        let check = [("group", groups[5].as_str()), ("saved", "yes")];
         assert_eq!(ada.post("/setup/recovery/check", &check).await.status, 303);
         assert_eq!(ada.post("/setup/model/next", &[]).await.status, 303);
-        ada
+        (ada, groups.join("-"))
     }
 
     pub fn app(&self) -> &App {

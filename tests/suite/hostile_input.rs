@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use proptest::sample::Index;
+use vynos::backup::format::{Member, MembersOut, RowsOut};
 
 /// Mutated samples are cut here, so that a debug build gets through many.
 const LONGEST: usize = 40_000;
@@ -132,6 +133,21 @@ fn stream() -> Vec<u8> {
     events.iter().map(|data| format!("event: e\r\ndata: {data}\r\n\r\n")).collect::<String>().into_bytes()
 }
 
+/// What stands in a backup, without its seals.
+fn members() -> Vec<u8> {
+    let mut out = MembersOut::new(Vec::new());
+    out.begin(&Member::Control {}).unwrap();
+    let mut rows = RowsOut::new(&mut out);
+    rows.row("accounts", b"key", b"value").unwrap();
+    rows.row("sessions", b"", b"").unwrap();
+    rows.finish().unwrap();
+    out.end().unwrap();
+    out.begin(&Member::Key { place: "control".into() }).unwrap();
+    out.write_all(&[7; 61]).unwrap();
+    out.end().unwrap();
+    out.finish().unwrap()
+}
+
 fn archive() -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
     zip.start_file("unpackaged/classes/A.cls", zip::write::SimpleFileOptions::default()).unwrap();
@@ -175,6 +191,8 @@ fn readers() -> Vec<Reader> {
     let pages = files("templates/people");
     vec![
         ("apex", targets::apex, apex),
+        ("bundle", targets::bundle, crate::bundle_import::samples()),
+        ("backup", targets::backup, vec![members()]),
         ("deploy_status", targets::deploy_status, vec![DEPLOYED.into()]),
         ("extract", targets::extract, [files("docs"), pages].concat()),
         ("index", targets::index, files("docs")),

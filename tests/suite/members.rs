@@ -37,7 +37,7 @@ pub fn remove(server: &Server, account: AccountId) {
 }
 
 /// An open answer, once its first bytes are there.
-async fn open(client: &Client, request: reqwest::RequestBuilder) -> reqwest::Response {
+pub async fn open(client: &Client, request: reqwest::RequestBuilder) -> reqwest::Response {
     let mut answer = request.send().await.unwrap();
     assert_eq!(answer.status(), 200, "{}", client.base);
     assert_eq!(answer.headers()["content-type"], "text/event-stream");
@@ -46,7 +46,7 @@ async fn open(client: &Client, request: reqwest::RequestBuilder) -> reqwest::Res
 }
 
 /// Reads to the end; how long that took.
-async fn ends(mut answer: reqwest::Response) -> Duration {
+pub async fn ends(mut answer: reqwest::Response) -> Duration {
     let begun = Instant::now();
     let all = async { while answer.chunk().await.unwrap().is_some() {} };
     tokio::time::timeout(Duration::from_secs(10), all).await.expect("the stream went on");

@@ -311,6 +311,11 @@ async fn disconnecting_revokes_and_forgets() {
     let rig = rig(Consent::Auto).await;
     rig.connect().await;
     rig.synced().await;
+    let asked = rig.ada.get("/w/halden-energy/o/production/disconnect").await;
+    assert!(
+        asked.body.contains("Disconnect Production?") && asked.body.contains("components with their history")
+    );
+    assert!(rig.sim.live_tokens() > 0, "asking does nothing");
     assert_eq!(rig.ada.post("/w/halden-energy/o/production/disconnect", &[]).await.status, 303);
     assert_eq!(rig.sim.live_tokens(), 0, "tokens are revoked at Salesforce");
     assert!(rig.ada.get("/w/halden-energy/orgs").await.body.contains("No org is connected yet"));

@@ -21,7 +21,7 @@ use crate::orgs::rig;
 const RESTRICT: &str = "/w/halden-energy/privacy/restrict";
 
 /// What begins processing, and what it is called with: a form, or JSON under `/api/`.
-const BEGINS: [(&str, &[(&str, &str)]); 19] = [
+const BEGINS: &[(&str, &[(&str, &str)])] = &[
     ("/api/v1/change-sets/{change_set}/deploy", &[]),
     ("/api/v1/change-sets/{change_set}/validate", &[]),
     ("/api/v1/conversations/{conversation}/messages", &[("text", "Hello")]),
@@ -65,14 +65,16 @@ const BEGINS: [(&str, &[(&str, &str)]); 19] = [
 ];
 
 /// What a workspace still may do then: read, tidy, decide who comes in, end what runs, and delete.
-const STAYS: [&str; 28] = [
+const STAYS: &[&str] = &[
     "/api/v1/change-sets",
     "/api/v1/change-sets/{change_set}/cancel",
     "/api/v1/change-sets/{change_set}/rollback",
     "/api/v1/conversations",
     "/api/v1/conversations/{conversation}/turns/{turn}/stop",
+    "/api/v1/exports",
     "/api/v1/invitations",
     "/api/v1/members/{account}/role",
+    "/w/{workspace}/audit/verify",
     "/w/{workspace}/chat/{conversation}/delete",
     "/w/{workspace}/chat/{conversation}/pin",
     "/w/{workspace}/chat/{conversation}/rename",
@@ -91,6 +93,10 @@ const STAYS: [&str; 28] = [
     // Ends the tokens at Salesforce: part of deleting.
     "/w/{workspace}/o/{org}/disconnect",
     "/w/{workspace}/o/{org}/sync/cancel",
+    "/w/{workspace}/privacy/delete",
+    "/w/{workspace}/privacy/delete/stop",
+    "/w/{workspace}/privacy/export",
+    "/w/{workspace}/privacy/export/{export}/delete",
     "/w/{workspace}/privacy/restrict",
     "/w/{workspace}/settings",
     "/w/{workspace}/settings/mail/remove",

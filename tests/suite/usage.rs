@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use vynos::chat::records::OPEN_CALLS;
 use vynos::identity::Role;
 use vynos::meter::budgets::{self, BUDGETS};
 use vynos::meter::records::{self, DAYS, spent};
@@ -109,16 +110,22 @@ async fn every_act_leaves_its_numbers_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_budget_stops_the_next_question_before_it_leaves_and_says_who_can_raise_it() {
     let (rig, sim) = talking().await;
-    budget(&rig.server, Whose::Workspace, Limit::Tokens(1)).await;
-    let first = ask(&rig.ada, SAY).await;
-    assert!(ended(&rig.ada, &first).await.body.contains("A few words."), "nothing was used before");
-    let calls = sim.calls();
+    ended(&rig.ada, &ask(&rig.ada, SAY).await).await;
+    let (one, calls) = (tokens(&rig.server, Whose::Workspace), sim.calls());
+    // A budget that is set below what was used is told of at once: no call will come to tell of it.
+    let set = [("whose", ""), ("unit", "tokens"), ("amount", &one.to_string())];
+    assert_eq!(rig.ada.post(&format!("{PAGE}/budget"), &set).await.status, 303);
     let second = ask(&rig.ada, SAY).await;
     let page = ended(&rig.ada, &second).await.body;
-    for words in ["is used up (1 tokens)", "Your message is saved", "An admin or owner", "1 December"] {
+    for words in ["is used up (", "Your message is saved", "An admin or owner", "1 December"] {
         assert!(page.contains(words), "{words}: {page}");
     }
-    assert_eq!(sim.calls(), calls, "the model was asked");
+    // Neither is a call made whose prompt alone is more than what is left.
+    budget(&rig.server, Whose::Workspace, Limit::Tokens(one + 1)).await;
+    assert_eq!(rig.ada.post(&format!("{second}/again"), &[]).await.status, 303);
+    let page = ended(&rig.ada, &second).await.body;
+    assert!(page.contains("has 1 tokens of") && page.contains("less than this question takes"), "{page}");
+    assert_eq!((sim.calls(), tokens(&rig.server, Whose::Workspace)), (calls, one), "the model was asked");
     // Told once, of 100 % at once, by the letter that everybody who sets budgets gets.
     let inbox = shows(&rig.ada, "/w/halden-energy/notifications", "model budget is used").await;
     assert_eq!(inbox.matches("100% of this month").count(), 1, "{inbox}");
@@ -135,7 +142,7 @@ async fn a_full_budget_stops_the_next_question_before_it_leaves_and_says_who_can
     assert_eq!(rig.ada.post(&format!("{second}/again"), &[]).await.status, 303);
     assert!(ended(&rig.ada, &second).await.body.contains("A few words."));
     // A new month begins with nothing used.
-    budget(&rig.server, Whose::Workspace, Limit::Tokens(1)).await;
+    budget(&rig.server, Whose::Workspace, Limit::Tokens(one * 2)).await;
     rig.server.clock.advance(jiff::SignedDuration::from_hours(24 * 9));
     let ada = signed_in(&rig.server, "ada").await;
     let page = ended(&ada, &ask(&ada, SAY).await).await.body;
@@ -156,9 +163,8 @@ async fn a_member_s_own_budget_stops_only_that_member() {
     let inbox = shows(&max, "/w/halden-energy/notifications", "of your model budget").await;
     assert!(inbox.contains("80% of your model budget of this month is used"), "{inbox}");
     assert!(!rig.ada.get("/w/halden-energy/notifications").await.body.contains("of your model budget"));
-    ended(&max, &ask(&max, SAY).await).await;
     let page = ended(&max, &ask(&max, SAY).await).await.body;
-    assert!(page.contains("Your model budget of this month is used up"), "{page}");
+    assert!(page.contains("Your model budget of this month has"), "{page}");
     let page = ended(&rig.ada, &ask(&rig.ada, SAY).await).await.body;
     assert!(page.contains("A few words."), "{page}");
     // The member sees the own budget, and may not change it.
@@ -168,6 +174,31 @@ async fn a_member_s_own_budget_stops_only_that_member() {
     let raised =
         max.post(&format!("{PAGE}/budget"), &[("whose", &id), ("unit", "tokens"), ("amount", "9")]).await;
     assert_eq!(raised.status, 403);
+    sim.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_stopped_is_counted_as_far_as_it_came_and_before_that_written_down() {
+    let (rig, sim) = talking().await;
+    let ws = rig.server.app().web.door.for_runner(workspace(&rig.server)).unwrap();
+    let open = || ws.read().unwrap().scan(&OPEN_CALLS).rows().unwrap();
+    let path = ask(&rig.ada, "[[fake:long 3000]][[fake:slow 5]]").await;
+    let page = shows(&rig.ada, &path, "word60 ").await;
+    let calls = open();
+    assert_eq!(calls.len(), 1, "a process that dies now must not make it free");
+    assert!(calls[0].1.input > 100 && calls[0].1.model == MODEL, "{calls:?}");
+    assert_eq!(used(&rig.server, Feature::Chat).tokens(), 0);
+    let turn = page.split("/turns/").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
+    assert_eq!(rig.ada.post(&format!("{path}/turns/{turn}/stop"), &[]).await.status, 303);
+    ended(&rig.ada, &path).await;
+    let chat = used(&rig.server, Feature::Chat);
+    // "word60 " and all before it are 450 letters; the head of the answer told of one token.
+    assert!(chat.of(Act::OutputTokens) > 100 && chat.fresh_input() > 100, "{chat:?}");
+    assert!(open().is_empty());
+    let key = token(&rig.ada, &["read"]).await;
+    let id = path.rsplit('/').next().unwrap();
+    let messages = json(&rig.ada, &key, &format!("/api/v1/conversations/{id}/messages")).await;
+    assert_eq!(messages["items"][1]["usage"]["output_tokens"], chat.of(Act::OutputTokens));
     sim.stop().await;
 }
 
@@ -185,12 +216,12 @@ async fn calls_at_the_same_time_run_over_a_budget_by_less_than_one_answer_each()
     let asked = futures_util::future::join_all((0..AT_ONCE).map(|_| ask(&rig.ada, slow))).await;
     let mut refused = 0;
     for path in asked {
-        refused += u64::from(ended(&rig.ada, &path).await.body.contains("is used up"));
+        refused += u64::from(ended(&rig.ada, &path).await.body.contains("model budget of the workspace"));
     }
     let let_through = sim.calls() - calls;
     assert_eq!(let_through + refused, AT_ONCE);
-    // Two more prompts fit; what the third holds fills it. Without holding, all six would have left.
-    assert!((2..=3).contains(&let_through), "{let_through} calls left");
+    // At most two more prompts fit. Without holding, all six would have left.
+    assert!((1..=2).contains(&let_through), "{let_through} calls left");
     assert!(tokens(&rig.server, Whose::Workspace) <= one * 3 + let_through * one);
     sim.stop().await;
 }

@@ -86,6 +86,9 @@ pub struct Extracted {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum ExtractError {
+    /// The work itself broke off, not the file: the disk was full, say.
+    #[error("Reading broke off: {0}. The file is kept. Read it again when that is mended.")]
+    BrokeOff(String),
     #[error(
         "This file is damaged or isn’t what its name says. Open it, save it again and upload the new copy."
     )]
@@ -112,6 +115,7 @@ impl ExtractError {
     /// Its name for interfaces.
     pub const fn code(&self) -> &'static str {
         match self {
+            Self::BrokeOff(_) => "broke off",
             Self::Damaged => "damaged",
             Self::Encrypted => "encrypted",
             Self::NoText(_) => "no text",

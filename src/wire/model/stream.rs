@@ -116,11 +116,12 @@ impl Accumulator {
 
     /// What is there at the end of the stream.
     pub fn finish(mut self, request_id: Option<String>) -> Outcome {
-        if !self.usage_seen || self.usage.output == 0 {
+        let complete = self.is_complete();
+        // The head of an answer tells of its first token only; the real number comes with its end.
+        if !complete || !self.usage_seen || self.usage.output == 0 {
             self.usage.estimated = true;
             self.usage.output = self.usage.output.max(estimated_tokens(self.text_bytes));
         }
-        let complete = self.is_complete();
         let (id, model) = self.head.take().unwrap_or_default();
         let mut content = Vec::new();
         for index in &self.order {

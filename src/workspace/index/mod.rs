@@ -138,7 +138,7 @@ impl Readers {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).put(key, reading);
     }
 
-    fn forget(&self, key: (WorkspaceId, Shelf)) {
+    pub(super) fn forget(&self, key: (WorkspaceId, Shelf)) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).pop(&key);
     }
 }

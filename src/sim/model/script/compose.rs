@@ -49,7 +49,11 @@ pub fn answer(talk: &Talk, goal: &Goal) -> Vec<Part> {
         .calls
         .iter()
         .filter(|c| c.failed)
-        .map(|c| format!("\n\n`{}` did not run: {}", c.name, sentence(&c.text)))
+        .map(|c| match c.text.strip_prefix("Needs consent") {
+            // What follows is told to the model, not to the person.
+            Some(_) => "\n\nThe validation waits for you: allow validations in this org below.".to_owned(),
+            None => format!("\n\n`{}` did not run: {}", c.name, sentence(&c.text)),
+        })
         .collect();
     parts.extend(failures.into_iter().map(Part::text));
     parts.extend(planted(talk).map(Part::text));

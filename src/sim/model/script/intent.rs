@@ -80,22 +80,26 @@ pub fn goal(question: &str) -> Goal {
     {
         return Goal::Used(name.clone());
     }
-    if word(&["limit", "limits"])
+    // The limits of the org; a component that hits one is asked about as a problem of that component.
+    let limits = word(&["limit", "limits"]);
+    if (limits && name.is_none())
         || phrase(&["run out", "storage left", "api calls left", "how much storage"])
     {
         return Goal::Limits;
     }
-    if phrase(&[
-        "what is wrong",
-        "what's wrong",
-        "worst",
-        "problem",
-        "finding",
-        "issue",
-        "risk",
-        "fix these",
-        "health",
-    ]) {
+    if limits
+        || phrase(&[
+            "what is wrong",
+            "what's wrong",
+            "worst",
+            "problem",
+            "finding",
+            "issue",
+            "risk",
+            "fix these",
+            "health",
+        ])
+    {
         return Goal::Problems(name);
     }
     if phrase(&[
@@ -196,6 +200,7 @@ mod tests {
             ("Explain AccountService", Goal::Show(name("AccountService"))),
             ("Which fields does the Account object have?", Goal::Describe(name("Account"))),
             ("Will we run out of API requests?", Goal::Limits),
+            ("Why does InvoiceService hit limits?", Goal::Problems(Some(name("InvoiceService")))),
             ("What does our naming guide say about stages?", Goal::Documents),
             (
                 "Fix RenewalService and validate it",

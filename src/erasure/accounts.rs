@@ -1,69 +1,16 @@
-//! Erases accounts whose 30 days are over: first what every workspace holds of the person, then, in one commit, the
-//! account. Until that commit the account is due, so a process that is killed in between does it all again.
+//! Accounts whose 30 days are over: first what every workspace holds of the person, then, in one commit, the account. Until
+//! that commit the account is due, so a process that is killed in between does it all again.
 
-use std::time::Duration;
-
-use tokio_util::sync::CancellationToken;
-
-use crate::clock::{Clock, Random};
+use super::{Eraser, ErasureError};
 use crate::identity::control::Note;
-use crate::identity::{Account, Control, Email};
+use crate::identity::{Account, Email};
 use crate::ids::{AccountId, JobId};
 use crate::mail::{self, Letter};
 use crate::store::StoreError;
 use crate::store::audit::{Action, Actor};
-use crate::workspace::{Door, Refused};
 use crate::{chat, notifications};
 
-/// How often it looks.
-const EVERY: Duration = Duration::from_hours(1);
-
-#[derive(Debug, thiserror::Error)]
-pub enum ErasureError {
-    #[error(transparent)]
-    Refused(#[from] Refused),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Finds and erases what is due. Cheap to clone.
-#[derive(Clone)]
-pub struct Eraser {
-    control: Control,
-    door: Door,
-    clock: Clock,
-    random: Random,
-}
-
-/// The running look, once an hour.
-pub struct Running {
-    stop: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
-}
-
 impl Eraser {
-    pub fn new(control: Control, door: Door, clock: Clock, random: Random) -> Self {
-        Self { control, door, clock, random }
-    }
-
-    /// Looks now and every hour.
-    pub fn start(&self) -> Running {
-        let (this, stop) = (self.clone(), CancellationToken::new());
-        let stopped = stop.clone();
-        let task = tokio::spawn(async move {
-            loop {
-                if let Err(error) = this.erase_due().await {
-                    tracing::error!(%error, "accounts to be deleted can't be found");
-                }
-                tokio::select! {
-                    () = stopped.cancelled() => return,
-                    () = tokio::time::sleep(EVERY) => {}
-                }
-            }
-        });
-        Running { stop, task }
-    }
-
     /// Erases every account that is due; answers how many. One that can't be erased now stays due.
     pub async fn erase_due(&self) -> Result<usize, StoreError> {
         let mut erased = 0;
@@ -124,13 +71,5 @@ impl Eraser {
                 Ok(true)
             })
             .await
-    }
-}
-
-impl Running {
-    /// Ends after what it does now.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        let _ = self.task.await;
     }
 }
