@@ -33,14 +33,15 @@ use crate::meter::Meter;
 use crate::models::Models;
 use crate::orgs::{Orgs, Refreshing};
 use crate::people::{Reminders, Reminding};
+use crate::retention::{Sweeper, Sweeping};
 use crate::seal::{MasterKey, SealError, Secret};
-use crate::store::audit::prune::KeepFor;
 use crate::usage::{Sampler, Sampling};
 use crate::web::counts::Counts;
 use crate::web::{Problem, Web, form, guard, tls};
 use crate::workspace::pool::DataError;
+use crate::workspace::retention::audit_kept;
 use crate::workspace::{DataDir, Door, Pool};
-use crate::{features, people};
+use crate::{causes, features, people};
 
 /// Makes ring the process's TLS provider. Called by every start; calling it again does nothing.
 pub fn install_crypto() {
@@ -152,6 +153,9 @@ pub struct App {
     /// Measures what workspaces take.
     pub sampler: Sampler,
     sampling: Sampling,
+    /// Removes what limits of workspaces take, and what grows without end.
+    pub sweeper: Sweeper,
+    sweeping: Sweeping,
     /// Reminds people of what ends soon.
     pub reminders: Reminders,
     reminding: Reminding,
@@ -224,10 +228,13 @@ impl App {
         let meter = Meter::new(control.clone());
         let chat = Chat { models: models.clone(), hub: Hub::default(), meter };
         let shown = web::Data::new(board.clone());
-        let keeper =
-            Keeper::new(control.clone(), door.clone(), options.clock.clone(), options.random.clone(), |_| {
-                Ok(KeepFor::YEAR)
-            });
+        let keeper = Keeper::new(
+            control.clone(),
+            door.clone(),
+            options.clock.clone(),
+            options.random.clone(),
+            audit_kept,
+        );
         let runner = Runner::start(
             door.clone(),
             &pool,
@@ -255,6 +262,7 @@ impl App {
             behind_proxy: options.behind_proxy,
             demo: options.demo,
             navigation: features::navigation,
+            cause: causes::page_of,
             settings: RwLock::new(settings),
         });
         let orgs = web::Data::new(orgs);
@@ -284,6 +292,8 @@ impl App {
         let (control, door) = (web.control.clone(), web.door.clone());
         let reminders = Reminders::new(control.clone());
         let sampler = Sampler::new(control.clone(), door.clone(), options.clock.clone());
+        let sweeper =
+            Sweeper::new(control.clone(), door.clone(), options.clock.clone(), options.random.clone());
         let eraser = Eraser::new(
             control,
             door,
@@ -316,6 +326,8 @@ impl App {
             backups,
             sampling: sampler.start(),
             sampler,
+            sweeping: sweeper.start(),
+            sweeper,
             reminding: reminders.start(),
             reminders,
             _lock: lock,
@@ -344,7 +356,8 @@ impl App {
         }
         let _ = self.running.await;
         let Self { web, runner, ledger, mails, console, eraser, erasing, .. } = self;
-        let Self { keeper, keeping, backups, backing_up, sampler, sampling, reminders, reminding, .. } = self;
+        let Self { keeper, keeping, backups, backing_up, sampler, sampling, .. } = self;
+        let Self { sweeper, sweeping, reminders, reminding, .. } = self;
         drop(runner);
         keeping.stop().await;
         drop(keeper);
@@ -354,6 +367,8 @@ impl App {
         drop(eraser);
         sampling.stop().await;
         drop(sampler);
+        sweeping.stop().await;
+        drop(sweeper);
         reminding.stop().await;
         drop(reminders);
         if let Some(console) = console {

@@ -18,7 +18,7 @@ use crate::web::page::{Bell, NavItem, NavOrg, Navigation};
 use crate::workspace::{Door, Refused, Viewer};
 use crate::{
     access, admin, api, audit, backup, bundle, demo, deployments, health, insights, notifications, people,
-    privacy, usage,
+    privacy, retention, usage,
 };
 
 /// Who may call a route: the least role, or less than a membership.
@@ -82,6 +82,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/account/policy", Account),
     route("GET", "/account/profile", Account),
     route("POST", "/account/profile", Account),
+    route("POST", "/account/restrict", Account),
     route("GET", "/account/security", Account),
     route("POST", "/account/security/codes", Account),
     route("POST", "/account/security/password", Account),
@@ -101,6 +102,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/admin/accounts/{id}/act", Operator),
     route("POST", "/admin/accounts/{id}/end-sessions", Operator),
     route("POST", "/admin/accounts/{id}/reset", Operator),
+    route("POST", "/admin/accounts/{id}/restrict", Operator),
     route("GET", "/admin/audit", Operator),
     route("GET", "/admin/audit/file", Operator),
     route("POST", "/admin/audit/verify", Operator),
@@ -291,6 +293,8 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/w/{workspace}/privacy/export/{export}/bundle", Role(Owner)),
     route("POST", "/w/{workspace}/privacy/export/{export}/delete", Role(Owner)),
     route("POST", "/w/{workspace}/privacy/restrict", Role(Owner)),
+    route("GET", "/w/{workspace}/privacy/retention", Role(Admin)),
+    route("POST", "/w/{workspace}/privacy/retention", Role(Owner)),
     route("GET", "/w/{workspace}/privacy/traffic", Role(Reader)),
     route("GET", "/w/{workspace}/privacy/traffic/file", Role(Reader)),
     route("GET", "/w/{workspace}/settings", Role(Admin)),
@@ -332,6 +336,7 @@ pub fn mount(config: &mut web::ServiceConfig) {
     notifications::routes(config);
     audit::routes(config);
     privacy::routes(config);
+    retention::routes(config);
     usage::routes(config);
     bundle::routes(config);
     admin::routes(config);

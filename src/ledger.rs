@@ -167,9 +167,25 @@ async fn write(
 }
 
 fn keep(tx: &mut Tx, lines: &[(u64, Line)]) -> Result<(), StoreError> {
-    lines.iter().try_for_each(|(number, line)| {
-        tx.put(&LINES, &(u64::try_from(line.at.as_millisecond()).unwrap_or(0), *number), line)
-    })
+    lines.iter().try_for_each(|(number, line)| tx.put(&LINES, &(millis(line.at), *number), line))
+}
+
+/// How many lines were written before `before`, counted up to `most`.
+pub fn count_before(read: &impl Read, before: Timestamp, most: usize) -> Result<usize, StoreError> {
+    read.scan(&LINES).before(&millis(before)).limit(most).count()
+}
+
+/// Removes the oldest lines from before `before`, at most `most`; their sums stay. Answers how many.
+pub fn prune(tx: &mut Tx, before: Timestamp, most: usize) -> Result<usize, StoreError> {
+    let old = tx.scan(&LINES).before(&millis(before)).limit(most).rows()?;
+    for (key, _) in &old {
+        tx.remove(&LINES, key)?;
+    }
+    Ok(old.len())
+}
+
+fn millis(at: Timestamp) -> u64 {
+    u64::try_from(at.as_millisecond()).unwrap_or(0)
 }
 
 fn add(tx: &mut Tx, key: (u32, String, Part), more: Sums) -> Result<(), StoreError> {

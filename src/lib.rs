@@ -1,7 +1,7 @@
 //! Vynos, self-hosted edition. The map; docs/ARCHITECTURE.md walks through it.
 //!
 //! An arrow may only point down this list:
-//! `cli app features` (assembly) · `usage health chat deployments insights access people orgs knowledge admin audit backup privacy` (slices) · `meter` · `notifications` · `models mail ledger`
+//! `cli app features` (assembly) · `retention usage health chat deployments insights access people orgs knowledge admin audit backup privacy` (slices) · `meter` · `notifications` · `models mail ledger`
 //! · `web` · `jobs` · `workspace` · `identity` · `egress` · `store` · `seal` · `apex clock ids`.
 
 pub mod access;
@@ -12,6 +12,7 @@ pub mod app;
 pub mod audit;
 pub mod backup;
 pub mod bundle;
+pub mod causes;
 pub mod chat;
 pub mod cli;
 pub mod clock;
@@ -35,6 +36,7 @@ pub mod notifications;
 pub mod orgs;
 pub mod people;
 pub mod privacy;
+pub mod retention;
 pub mod seal;
 pub mod sim;
 pub mod store;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Nothing, reset};
 use crate::identity::administration::Act;
 use crate::identity::control::Note;
-use crate::identity::{Account, AccountState, IdentityError};
+use crate::identity::{Account, AccountState, IdentityError, Restricted};
 use crate::ids::AccountId;
 use crate::store::StoreError;
 use crate::store::audit::Action;
@@ -95,6 +95,7 @@ struct AccountPage {
     sessions: usize,
     you: bool,
     suspended: bool,
+    restricted: Option<Restricted>,
     /// A link that was just made; shown once.
     link: Option<(String, String, bool)>,
 }
@@ -104,10 +105,11 @@ fn account_page(web: &Web, me: &Operator, id: AccountId) -> Result<AccountPage, 
     let shell =
         Shell::account(web, me, &account.name)?.under(vec![Crumb::new("Accounts", "/admin/accounts")]);
     let created = local_time(account.created, &shell.time_zone);
-    let suspended = account.state == AccountState::Suspended;
+    let (suspended, restricted) = (account.state == AccountState::Suspended, account.restricted());
     let sessions = web.control.sessions_of(id)?.len();
     let row = Row::of(web, id, account, &shell.time_zone)?;
-    Ok(AccountPage { shell, row, created, sessions, you: me.account() == id, suspended, link: None })
+    let you = me.account() == id;
+    Ok(AccountPage { shell, row, created, sessions, you, suspended, restricted, link: None })
 }
 
 fn id_of(path: &web::Path<String>) -> Result<AccountId, Problem> {

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::store::{Read as _, StoreError, Table};
+use crate::store::{Read as _, StoreError, Table, Tx};
 use crate::web::Problem;
 use crate::workspace::{Viewer, Workspace};
 
@@ -85,14 +85,24 @@ impl Once {
         let Self { place, asked } = self;
         let (today, kept) = (today(ws), Answer { asked, status: status.as_u16(), body });
         ws.note(move |tx| {
-            let old = tx.scan(&ANSWERS).before(&today.saturating_sub(1)).limit(SWEEP).rows()?;
-            for (key, _) in old {
-                tx.remove(&ANSWERS, &key)?;
-            }
+            clear(tx, today, SWEEP)?;
             tx.put(&ANSWERS, &(today, place), &kept)
         })
         .await
     }
+}
+
+/// Removes answers that nobody can ask for again, at most `most`; answers how many.
+pub fn prune_answers(tx: &mut Tx, now_ms: u64, most: usize) -> Result<usize, StoreError> {
+    clear(tx, u32::try_from(now_ms / DAY_MS).unwrap_or(u32::MAX), most)
+}
+
+fn clear(tx: &mut Tx, today: u32, most: usize) -> Result<usize, StoreError> {
+    let old = tx.scan(&ANSWERS).before(&today.saturating_sub(1)).limit(most).rows()?;
+    for (key, _) in &old {
+        tx.remove(&ANSWERS, key)?;
+    }
+    Ok(old.len())
 }
 
 fn today(ws: &Workspace) -> u32 {

@@ -13,6 +13,8 @@ mod orgs;
 mod search;
 mod usage;
 
+pub use idempotent::prune_answers;
+
 use actix_web::web;
 use serde::{Deserialize, Serialize};
 

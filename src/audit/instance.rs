@@ -62,7 +62,7 @@ fn seen(instance: Instance, newest_line: u64, zone: &str) -> StateView {
     let Instance { running, checked, failed } = instance;
     let phase = "Checking the chain".to_owned();
     let mut view = StateView {
-        running: running.map(|(done, total)| Progress { phase, done, total }),
+        running: running.map(|(done, total)| Progress { phase, done, total, calls: 0 }),
         waiting: None,
         failed,
         broken: Vec::new(),

@@ -16,9 +16,9 @@ use super::make::{self, Source};
 use super::plan::{PLAN, Plan, REMEMBERED, RUNS, Run, runs};
 use super::sealed::{Opener, Sealed};
 use super::{BackupError, Progress};
-use crate::identity::Control;
 use crate::identity::accounts::ACCOUNTS;
 use crate::identity::control::Note;
+use crate::identity::{Control, ControlTx};
 use crate::ids::{AccountId, JobId};
 use crate::mail::Letter;
 use crate::notifications::{self, Kind, Notice};
@@ -177,18 +177,11 @@ impl Keeper {
     /// Remembers how it went; a failure is told to every operator.
     fn keep(&self, actor: &Actor, run: &Run) -> Result<(), StoreError> {
         let key = u64::try_from(run.started.as_millisecond()).unwrap_or(0);
-        let keep = |tx: &mut crate::identity::ControlTx| {
-            tx.put(&RUNS, &key, run)?;
-            for (old, _) in tx.scan(&RUNS).reverse().rows()?.into_iter().skip(REMEMBERED) {
-                tx.remove(&RUNS, &old)?;
-            }
-            Ok::<_, StoreError>(())
-        };
-        let Some(error) = &run.error else { return self.control.touch(keep) };
+        let Some(error) = &run.error else { return self.control.touch(|tx| remember(tx, key, run)) };
         tracing::error!(%error, "a backup failed");
         let note = Note::new(actor.clone(), Action::BackupFailed, &run.file);
         self.control.change_now(note, |tx| {
-            keep(tx)?;
+            remember(tx, key, run)?;
             let operators = tx.scan(&ACCOUNTS).rows()?.into_iter().filter(|(_, account)| account.operator);
             for (id, _) in operators.collect::<Vec<_>>() {
                 let notice = Notice::new(Kind::BackupFailed, "A backup failed", "/admin/backups");
@@ -238,6 +231,15 @@ impl Keeper {
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Doing>> {
         self.doing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Keeps a run, and forgets the oldest.
+fn remember(tx: &mut ControlTx, key: u64, run: &Run) -> Result<(), StoreError> {
+    tx.put(&RUNS, &key, run)?;
+    for (old, _) in tx.scan(&RUNS).reverse().rows()?.into_iter().skip(REMEMBERED) {
+        tx.remove(&RUNS, &old)?;
+    }
+    Ok(())
 }
 
 /// The one backup that may be made at a time.

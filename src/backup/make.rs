@@ -63,7 +63,9 @@ pub fn write<W: Write>(
         making.key(source, "recovery")?;
     }
     making.rows(&Member::Control {}, |row| control.copy_out(row))?;
-    let workspaces = control.scan(&WORKSPACES).rows()?;
+    // What is being erased at this moment is left to the erasure, here and where this is restored.
+    let mut workspaces = control.scan(&WORKSPACES).rows()?;
+    workspaces.retain(|(_, row)| !row.is_over(at));
     drop(control);
     making.of = workspaces.len() as u64;
     for (id, _) in workspaces {

@@ -102,7 +102,7 @@ impl<R: Read> Unpacker<R> {
     }
 
     /// The next member, whose bytes are read from [`Unpacker::member`]; `None` behind the last one.
-    pub fn next(&mut self) -> io::Result<Option<Entry>> {
+    pub fn next_entry(&mut self) -> io::Result<Option<Entry>> {
         if self.left > 0 {
             return Err(refused("a member was not read to its end"));
         }
@@ -218,7 +218,7 @@ mod tests {
 
     fn unpacked(bytes: &[u8]) -> io::Result<Vec<(String, Vec<u8>)>> {
         let (mut unpacker, mut found) = (Unpacker::new(bytes), Vec::new());
-        while let Some(entry) = unpacker.next()? {
+        while let Some(entry) = unpacker.next_entry()? {
             let mut held = Vec::new();
             unpacker.member().read_to_end(&mut held)?;
             found.push((entry.path, held));

@@ -149,7 +149,7 @@ impl Filler<'_> {
         if manifest != checked.manifest {
             return Err(BundleError::Refused("the file changed while it was imported".into()));
         }
-        while let Some(entry) = unpacker.next()? {
+        while let Some(entry) = unpacker.next_entry()? {
             let mut bytes = unpacker.member();
             let name = entry.path.strip_prefix("records/").and_then(|name| name.strip_suffix(".ndjson"));
             let table = name.and_then(|name| tables.iter().find(|table| table.name() == name));

@@ -47,6 +47,15 @@ impl Parts for String {
     }
 }
 
+impl Parts for u8 {
+    fn give(&self, out: &mut Vec<Value>) {
+        out.push(json!(self));
+    }
+    fn take(from: &mut IntoIter<Value>) -> Option<Self> {
+        from.next()?.as_u64()?.try_into().ok()
+    }
+}
+
 impl Parts for u32 {
     fn give(&self, out: &mut Vec<Value>) {
         out.push(json!(self));
@@ -86,11 +95,12 @@ impl<A: Parts, B: Parts, C: Parts> Parts for (A, B, C) {
     }
 }
 
-fn some_id<T: std::str::FromStr>(value: Value) -> Option<Option<T>> {
+/// An id or null; an error for anything else.
+fn some_id<T: std::str::FromStr>(value: Value) -> Result<Option<T>, ()> {
     match value {
-        Value::Null => Some(None),
-        Value::String(text) => text.parse().ok().map(Some),
-        _ => None,
+        Value::Null => Ok(None),
+        Value::String(text) => text.parse().map(Some).map_err(|_| ()),
+        _ => Err(()),
     }
 }
 
@@ -102,7 +112,7 @@ impl Parts for Whose {
         });
     }
     fn take(from: &mut IntoIter<Value>) -> Option<Self> {
-        Some(some_id(from.next()?)?.map_or(Self::Workspace, Self::Member))
+        Some(some_id(from.next()?).ok()?.map_or(Self::Workspace, Self::Member))
     }
 }
 
@@ -111,10 +121,10 @@ impl Parts for Facet {
         out.extend([json!(self.account), json!(self.feature), json!(self.model), json!(self.org)]);
     }
     fn take(from: &mut IntoIter<Value>) -> Option<Self> {
-        let account = some_id(from.next()?)?;
+        let account = some_id(from.next()?).ok()?;
         let feature = serde_json::from_value(from.next()?).ok()?;
         let model = String::take(from)?;
-        Some(Self { account, feature, model, org: some_id(from.next()?)? })
+        Some(Self { account, feature, model, org: some_id(from.next()?).ok()? })
     }
 }
 
@@ -124,7 +134,7 @@ impl Parts for Part {
     }
     fn take(from: &mut IntoIter<Value>) -> Option<Self> {
         let purpose = serde_json::from_value(from.next()?).ok()?;
-        Some(Self { purpose, account: some_id(from.next()?)? })
+        Some(Self { purpose, account: some_id(from.next()?).ok()? })
     }
 }
 

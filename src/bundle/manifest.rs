@@ -45,7 +45,13 @@ pub struct Described {
 
 impl Described {
     pub fn of(id: WorkspaceId, row: &WorkspaceRow) -> Self {
-        let WorkspaceRow { slug, name, state, created, quota, .. } = row.clone();
+        let WorkspaceRow { slug, name, state, created, quota } = row.clone();
+        // That it is to be deleted here is not so where it is imported.
+        let state = match state {
+            WorkspaceState::Deleting(closing) if closing.restricted => WorkspaceState::Restricted,
+            WorkspaceState::Deleting(_) => WorkspaceState::Active,
+            other => other,
+        };
         Self { id, slug, name, state, created, quota }
     }
 }

@@ -84,7 +84,7 @@ pub fn check_archive(mut unpacker: Unpacker<impl Read>, most: u64) -> Result<Che
         Checked { manifest: manifest.clone(), workspace, people: Vec::new(), documents: Vec::new() };
     let mut files = 0;
     for member in &manifest.members {
-        let entry = unpacker.next()?.ok_or_else(|| refused(&member.path, "it is missing"))?;
+        let entry = unpacker.next_entry()?.ok_or_else(|| refused(&member.path, "it is missing"))?;
         if entry.path != member.path || entry.bytes != member.bytes {
             return Err(refused(&entry.path, "the manifest names another file, or another size, here"));
         }
@@ -95,7 +95,7 @@ pub fn check_archive(mut unpacker: Unpacker<impl Read>, most: u64) -> Result<Che
             return Err(refused(&member.path, "its bytes are not those that were exported (SHA-256)"));
         }
     }
-    if unpacker.next()?.is_some() {
+    if unpacker.next_entry()?.is_some() {
         return Err(BundleError::Refused("it holds files that its manifest does not name".into()));
     }
     if files != checked.documents.len() {
@@ -106,7 +106,8 @@ pub fn check_archive(mut unpacker: Unpacker<impl Read>, most: u64) -> Result<Che
 
 /// The manifest of a bundle that this build reads.
 pub fn first(unpacker: &mut Unpacker<impl Read>) -> Result<Manifest, BundleError> {
-    let entry = unpacker.next()?.filter(|entry| entry.path == MANIFEST && entry.bytes <= LARGEST_MANIFEST);
+    let entry =
+        unpacker.next_entry()?.filter(|entry| entry.path == MANIFEST && entry.bytes <= LARGEST_MANIFEST);
     entry.ok_or_else(|| BundleError::Refused("this is no bundle of Vynos: it has no manifest".into()))?;
     let mut bytes = Vec::new();
     unpacker.member().read_to_end(&mut bytes)?;

@@ -2,6 +2,7 @@
 //! it says it from in `citations`, and what leaves for the model in `prompt` through `mask`, metered by `spending`; `hub` tells running turns to pages, `records` is what is kept, `pages` shows it.
 
 mod citations;
+mod expire;
 mod fallback;
 pub mod hub;
 mod mask;
@@ -13,6 +14,7 @@ mod tools;
 mod turn;
 mod verbs;
 
+pub use expire::{expire, quiet, said_bytes};
 pub use pages::{recent, routes};
 pub use verbs::{Asked, TURN, erase, of, pin, rename, topic};
 

@@ -20,7 +20,7 @@ use crate::models::Models;
 use crate::orgs::records as orgs;
 use crate::store::{Read, StoreError};
 use crate::web::{Crumb, Me, Problem, Shell, Web, page};
-use crate::workspace::Member;
+use crate::workspace::{Member, retention};
 use read::Drawing;
 use start::Starter;
 use view::{Composer, TurnView};
@@ -159,6 +159,8 @@ struct ConversationPage {
     topic: String,
     title: String,
     pinned: bool,
+    /// When a limit of the workspace takes it.
+    goes: Option<String>,
     turns: Vec<TurnView>,
     stop: String,
     composer: Composer,
@@ -173,11 +175,14 @@ async fn conversation(
     chosen: web::Query<Chosen>,
 ) -> Result<HttpResponse, Problem> {
     let id = path.1;
-    let Conversation { title, pinned, org, .. } = of(&ws, id)?;
+    let Conversation { title, pinned, org, updated, .. } = of(&ws, id)?;
     let slug = ws.row().slug.clone();
     let base = format!("/w/{slug}/chat/{id}");
     let shell = Shell::workspace(&web, &me, &ws, &title, &format!("chat/{id}"))?;
     let mut composer = composer(&ws.read()?, &models, org)?;
+    let limited = !pinned && me.person().restriction.is_none();
+    let kept = if limited { retention::kept(&ws.read()?)? } else { None };
+    let goes = kept.and_then(|kept| kept.conversation_goes(updated));
     let label = models.chosen()?.map(|model| model.label);
     let (now, at, workspace) = (web.clock.now(), base.clone(), format!("/w/{slug}"));
     let turns = web::block(move || -> Result<_, StoreError> {
@@ -197,6 +202,7 @@ async fn conversation(
         topic: topic(id),
         title,
         pinned,
+        goes: goes.map(|at| at.strftime("%-d %B %Y").to_string()),
         turns,
         stop,
         composer,

@@ -7,7 +7,7 @@ use crate::meter::{Act, Event, Feature, Hold, Meter, Reached, Spent, records};
 use crate::models::Chosen;
 use crate::store::{Read as _, StoreError};
 use crate::wire::model::{Ask, Outcome, Profile, Usage, estimated_tokens};
-use crate::workspace::Workspace;
+use crate::workspace::{Worker, Workspace};
 
 /// A call that may be made; drop it after it was counted.
 pub struct Begun {
@@ -77,7 +77,7 @@ impl Spending {
     /// Counts a call that has ended, whole or broken off, into the answer and durably into the workspace's sums.
     pub async fn count(
         &mut self,
-        ws: &Workspace,
+        ws: &Worker,
         row: &mut Message,
         chosen: &Chosen,
         (outcome, ended): (&Outcome, Ended),
@@ -96,7 +96,7 @@ impl Spending {
     }
 
     /// Counts a call that was under way when an earlier process ended: its prompt, and what is kept of its answer.
-    pub async fn count_left(&mut self, ws: &Workspace, row: &mut Message) -> Result<(), StoreError> {
+    pub async fn count_left(&mut self, ws: &Worker, row: &mut Message) -> Result<(), StoreError> {
         let Some(OpenCall { model, input, before }) = ws.read()?.get(&OPEN_CALLS, &self.id)? else {
             return Ok(());
         };
@@ -108,7 +108,7 @@ impl Spending {
 
     async fn add(
         &mut self,
-        ws: &Workspace,
+        ws: &Worker,
         row: &mut Message,
         model: &str,
         used: Usage,
@@ -128,7 +128,7 @@ impl Spending {
         let before = if self.calls == 0 { Some(0) } else { row.cost_nano_usd };
         row.cost_nano_usd = before.zip(cost.whole()).and_then(|(before, cost)| before.checked_add(cost));
         self.calls += 1;
-        let event = self.event().model_call(model, &used, cost);
+        let event = self.event(ws).model_call(model, &used, cost);
         // The answer says what it took in the commit that counts it.
         let (id, key, row) = (self.id, (self.turn.conversation, self.turn.answer), row.clone());
         let with = move |tx: &mut crate::store::Tx| {
@@ -139,12 +139,13 @@ impl Spending {
     }
 
     /// What is left to commit with the end of the turn.
-    pub fn rest(&mut self) -> Event {
-        self.event()
+    pub fn rest(&mut self, ws: &Worker) -> Event {
+        self.event(ws)
     }
 
-    fn event(&mut self) -> Event {
+    /// A call that was under way when its person's processing was restricted is counted for nobody.
+    fn event(&mut self, ws: &Worker) -> Event {
         let tools = std::mem::take(&mut self.tools);
-        Event::new(self.account, Feature::Chat).org(self.org).count(Act::ToolCall, tools)
+        Event::new(ws.counted(), Feature::Chat).org(self.org).count(Act::ToolCall, tools)
     }
 }

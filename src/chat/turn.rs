@@ -29,7 +29,7 @@ use crate::wire::model::{
     AnswerStream, Ask, AssistantMessage, Event as Heard, Message as Wire, ModelError, Outcome, ResultBlock,
     Stop, ToolCall, ToolResult,
 };
-use crate::workspace::Worker;
+use crate::workspace::{Refused, Worker};
 
 /// Answers of the model in one turn.
 const STEPS: usize = 12;
@@ -55,9 +55,8 @@ enum End {
     Stopped,
 }
 
-fn restricted() -> End {
-    let detail = "Processing in this workspace is restricted: nothing is sent.".into();
-    End::Failed { detail, request_id: None }
+fn hindered(why: &Refused) -> End {
+    End::Failed { detail: format!("{why}: nothing is sent."), request_id: None }
 }
 
 pub async fn run(chat: Chat, job: JobContext) -> Result<(), JobError> {
@@ -75,18 +74,18 @@ pub async fn run(chat: Chat, job: JobContext) -> Result<(), JobError> {
         // An earlier process began it; what came then is kept and counted, and asking again is a person's choice.
         answer.spending.count_left(&answer.ws, &mut answer.row).await?;
         End::Stopped
-    } else if ws.is_restricted() {
-        restricted()
+    } else if let Some(why) = ws.hindered() {
+        hindered(&why)
     } else {
         match answer.write(&chat, &steps).await {
             Ok(end) => end,
-            // Whoever asked is no member any more.
-            Err(JobError::Cancelled) if !steps.is_put_off() => End::Stopped,
             // Nothing comes after it: without an end the conversation would wait for one for ever.
             Err(JobError::Fail(why)) => {
                 let detail = format!("{why}. Your message is saved. Answer again.");
                 End::Failed { detail, request_id: None }
             }
+            // Whoever asked is no member any more.
+            Err(JobError::Cancelled) if !steps.is_put_off() => End::Stopped,
             Err(error) => {
                 chat.hub.close(id);
                 return Err(error);
@@ -183,8 +182,8 @@ impl Answer {
     ) -> Result<End, JobError> {
         let user = self.ws.actor().account().map(|id| crate::seal::hex(&self.ws.lookup(id.bytes())[..16]));
         for step in 1..=STEPS {
-            if self.ws.is_restricted() {
-                return Ok(restricted());
+            if let Some(why) = self.ws.hindered() {
+                return Ok(hindered(&why));
             }
             if self.running.stop.is_cancelled() {
                 return Ok(End::Stopped);
@@ -446,7 +445,7 @@ impl Answer {
         let (conversation, id, row) = (self.turn.conversation, self.id, self.row.clone());
         let turn = Turn { running: false, ..self.turn.clone() };
         let replays = std::mem::take(&mut self.replays);
-        let (rest, now) = (self.spending.rest(), self.ws.clock().now());
+        let (rest, now) = (self.spending.rest(&self.ws), self.ws.clock().now());
         let kept = self.ws.change::<_, StoreError>(Action::QuestionAnswered, conversation, move |tx| {
             if rest.sums != meter::Sums::default() {
                 meter::record(tx, now, &rest)?;

@@ -121,9 +121,12 @@ impl Chat {
         };
         let (id, now) = (ConversationId::new(ws.clock(), ws.random()), ws.clock().now());
         let row = Conversation { title, org, owner: ws.account(), created: now, updated: now, pinned: false };
-        let used = used(ws, org).count(Act::ConversationStarted, 1);
+        // It may be begun while processing is restricted; then it is not counted.
+        let used = ws.processing().is_ok().then(|| used(ws, org).count(Act::ConversationStarted, 1));
         ws.change::<_, StoreError>(Action::ConversationChanged, id, move |tx| {
-            meter::record(tx, now, &used)?;
+            if let Some(used) = used {
+                meter::record(tx, now, &used)?;
+            }
             tx.put(&CONVERSATIONS, &id, &row)
         })
         .await?;
@@ -220,7 +223,7 @@ impl Chat {
 }
 
 /// Removes what is kept of a conversation; answers its turns.
-fn remove(tx: &mut Tx, id: ConversationId) -> Result<Vec<TurnId>, StoreError> {
+pub(super) fn remove(tx: &mut Tx, id: ConversationId) -> Result<Vec<TurnId>, StoreError> {
     let mut turns = Vec::new();
     for (key, message) in tx.scan(&MESSAGES).under(&id).rows()? {
         tx.remove(&MESSAGES, &key)?;

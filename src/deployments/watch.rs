@@ -39,12 +39,11 @@ pub async fn run(orgs: Orgs, job: JobContext) -> Result<(), JobError> {
     let id: DeploymentId =
         serde_json::from_value(job.args["run"].clone()).map_err(|e| JobError::Fail(e.to_string()))?;
     let (ws, steps) = job.split();
-    let restricted = ws.is_restricted();
+    let hindered = ws.hindered();
     let ws = Arc::new(ws);
     let Some(run) = ws.read()?.get(&RUNS, &id)?.filter(|run| !run.state.is_over()) else { return Ok(()) };
-    if restricted && run.sent.is_none() {
-        let said = "Processing in this workspace is restricted. Nothing was sent.";
-        return end(&ws, id, RunState::Stopped, said.into(), None).await;
+    if let Some(why) = hindered.filter(|_| run.sent.is_none()) {
+        return end(&ws, id, RunState::Stopped, format!("{why}. Nothing was sent."), None).await;
     }
     let session = match session(&orgs, &ws, run.org, format!("deployment {id}")) {
         Ok(session) => session,
@@ -58,13 +57,14 @@ pub async fn run(orgs: Orgs, job: JobContext) -> Result<(), JobError> {
         }
     };
     let at = At { ws, steps, session, id };
-    let used = Event::new(run.by, Feature::Deployments).org(Some(run.org));
+    let org = run.org;
     let done = match (&run.salesforce, run.sent) {
         (Some(sent), _) => at.follow(sent.clone(), run.cancel_asked).await,
         (None, Some(_)) => at.lost(&run, "Vynos was stopped while it was being sent").await,
         (None, None) => at.send(run).await,
     };
     // However it went, the calls were made.
+    let used = Event::new(at.ws.counted(), Feature::Deployments).org(Some(org));
     let used = used.count(Act::SalesforceCall, at.session.calls());
     let now = at.ws.clock().now();
     at.ws.note(move |tx| meter::record(tx, now, &used)).await?;
@@ -258,7 +258,7 @@ pub(super) async fn end(
     said: String,
     result: Option<DeployResult>,
 ) -> Result<(), JobError> {
-    let now = ws.clock().now();
+    let (now, counted) = (ws.clock().now(), ws.counted());
     let cause = JobCause::of(ws);
     let ended = ws.change(Action::DeploymentEnded, format!("{id} {}", state.name()), move |tx| {
         let Some(mut run) = tx.get(&RUNS, &id)? else { return Ok(()) };
@@ -267,7 +267,7 @@ pub(super) async fn end(
                 RunKind::Deploy => Act::Deployment,
                 RunKind::Validate => Act::Validation,
             };
-            let used = Event::new(run.by, Feature::Deployments).org(Some(run.org)).count(act, 1);
+            let used = Event::new(counted, Feature::Deployments).org(Some(run.org)).count(act, 1);
             meter::record(tx, now, &used)?;
         }
         run.state = state;

@@ -13,7 +13,7 @@ use crate::ids::{JobId, WorkspaceId};
 use crate::mail::{self, Letter};
 use crate::notifications::{self, Kind, Notice};
 use crate::orgs;
-use crate::store::audit::{AUDIT, Action, Actor};
+use crate::store::audit::{AUDIT, AUDIT_CHECKPOINTS, Action, Actor};
 use crate::store::{Read as _, StoreError};
 use crate::workspace::Worker;
 
@@ -140,7 +140,10 @@ impl Eraser {
             let held = ws.verify_audit()?.is_ok();
             let since = clock.now().checked_sub(AUDIT_KEPT).unwrap_or(jiff::Timestamp::MIN);
             let mut from = control.kept_up_to(id)?.map_or(0, |last| last + 1);
-            let mut before = String::new();
+            // A chain whose first lines were pruned begins behind its first checkpoint.
+            let base = ws.read()?.scan(&AUDIT_CHECKPOINTS).limit(1).rows()?.pop();
+            let mut before =
+                base.filter(|(_, base)| base.pruned).map_or_else(String::new, |(_, base)| base.hash);
             loop {
                 // A look of its own for each part, so that no state of the file is held for long.
                 let lines = ws.read()?.scan(&AUDIT).from(&from).limit(LINES).rows()?;
@@ -234,7 +237,7 @@ impl Eraser {
 
     /// Tells owners once that seven days are left.
     pub async fn remind(&self) -> Result<(), StoreError> {
-        for id in self.control.due_reminders()? {
+        for id in self.control.due_deletion_reminders()? {
             let control = self.control.clone();
             let reminded = blocking(move || {
                 control.touch::<StoreError>(|tx| {

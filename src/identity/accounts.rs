@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::control::{Control, ControlTx};
+use super::restriction::Restriction;
 use super::{IdentityError, password};
 use crate::ids::AccountId;
 use crate::seal::Secret;
@@ -46,6 +47,9 @@ pub struct Account {
     /// The newest version of the privacy policy that the person has read.
     #[serde(default)]
     pub acknowledged_policy: u32,
+    /// Nothing of theirs is processed while it holds.
+    #[serde(default)]
+    pub restriction: Option<Restriction>,
 }
 
 fn on() -> bool {
@@ -215,6 +219,7 @@ impl Control {
             shortcuts: true,
             deletion: None,
             acknowledged_policy: 0,
+            restriction: None,
         };
         Ok(tx.put(&ACCOUNTS, &id, &account)?)
     }

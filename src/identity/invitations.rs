@@ -96,7 +96,7 @@ impl Control {
         addresses: Vec<Email>,
     ) -> Result<Vec<Result<Issued, NotInvited>>, IdentityError> {
         Self::may_manage(tx, by, workspace, role)?;
-        self.forget_ended(tx, workspace)?;
+        self.forget_ended_invitations(tx, workspace)?;
         let now = self.clock().now();
         let kept = tx.scan(&INVITATIONS).under(&workspace).rows()?;
         let fresh = kept.iter().filter(|(_, row)| now.duration_since(row.sent).as_hours() < 24).count();
@@ -330,33 +330,34 @@ impl Control {
         Ok(Some((Secret::new(token), row)))
     }
 
-    /// Forgets what has ended, or was accepted, long enough ago, in all workspaces.
-    pub fn forget_old_invitations(&self) -> Result<(), StoreError> {
-        let (now, mut old) = (self.clock().now(), Vec::new());
-        self.read()?.scan(&INVITATIONS).each(|(workspace, _), row| {
-            old.extend(row.is_forgotten(now).then_some(workspace));
-            true
-        })?;
-        old.dedup();
-        for workspace in old {
-            self.touch::<StoreError>(|tx| self.forget_ended(tx, workspace))?;
-        }
-        Ok(())
-    }
-
-    fn forget_ended(&self, tx: &mut ControlTx, workspace: WorkspaceId) -> Result<(), StoreError> {
+    /// Forgets what has ended, or was accepted, long enough ago; answers how many there were.
+    pub(super) fn forget_ended_invitations(
+        &self,
+        tx: &mut ControlTx,
+        workspace: WorkspaceId,
+    ) -> Result<usize, StoreError> {
         let now = self.clock().now();
-        for ((_, id), row) in tx.scan(&INVITATIONS).under(&workspace).rows()? {
-            if row.is_forgotten(now) {
-                drop_invitation(tx, workspace, id, &row)?;
-            }
+        let mut ended = tx.scan(&INVITATIONS).under(&workspace).rows()?;
+        ended.retain(|(_, row)| row.is_forgotten(now));
+        for ((_, id), row) in &ended {
+            drop_invitation(tx, workspace, *id, row)?;
         }
-        Ok(())
+        Ok(ended.len())
     }
 
     fn link_of(&self, token: &str) -> [u8; 32] {
         self.lookups().lookup(format!("invitation {token}").as_bytes())
     }
+}
+
+/// Withdraws every invitation of a workspace; answers the mails that carry their links.
+pub(super) fn withdraw_all(tx: &mut ControlTx, workspace: WorkspaceId) -> Result<Vec<MailId>, StoreError> {
+    let mut mails = Vec::new();
+    for ((_, id), row) in tx.scan(&INVITATIONS).under(&workspace).rows()? {
+        mails.extend(row.mail);
+        drop_invitation(tx, workspace, id, &row)?;
+    }
+    Ok(mails)
 }
 
 impl Invitation {
@@ -380,16 +381,6 @@ fn open_invitation(
 ) -> Result<Invitation, IdentityError> {
     let row = tx.get(&INVITATIONS, &(workspace, id))?.filter(|row| row.accepted.is_none());
     row.ok_or(IdentityError::NoSuchInvitation)
-}
-
-/// Withdraws every invitation of a workspace; answers the mails that carry their links.
-pub(super) fn withdraw_all(tx: &mut ControlTx, workspace: WorkspaceId) -> Result<Vec<MailId>, StoreError> {
-    let mut mails = Vec::new();
-    for ((_, id), row) in tx.scan(&INVITATIONS).under(&workspace).rows()? {
-        mails.extend(row.mail);
-        drop_invitation(tx, workspace, id, &row)?;
-    }
-    Ok(mails)
 }
 
 /// Drops an invitation that names somebody who is erased.

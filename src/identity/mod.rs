@@ -16,18 +16,21 @@ pub mod passkeys;
 pub mod password;
 pub mod policies;
 pub mod reset;
+pub mod restriction;
 pub mod second_factor;
 pub mod sessions;
 pub mod settings;
 pub mod sign_in;
 pub mod sso;
 pub mod throttle;
+mod tidy;
 pub mod tokens;
 pub mod workspace_deletion;
 
 pub use accounts::{Account, AccountState, Email, Language, Theme};
 pub use control::{Control, ControlTx};
 pub use memberships::{Membership, Role, WorkspaceRow, WorkspaceState};
+pub use restriction::{Restricted, Restriction};
 pub use second_factor::{Accepted, SecondFactors};
 pub use sessions::{Session, SessionToken, SignedIn, Via};
 pub use settings::{Creators, Quota, Required, Settings};
@@ -74,6 +77,8 @@ pub enum IdentityError {
     OtherAddress,
     #[error("the session has ended; sign in again")]
     NotSignedIn,
+    #[error("an operator restricted this; ask the operator of this server to lift it. Nothing was changed")]
+    RestrictedByOperator,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("too many tries; try again in {0} seconds")]

@@ -109,18 +109,19 @@ impl Control {
         drop_resets(tx, self.reset_address(email))
     }
 
-    fn forget_ended_resets(&self, tx: &mut ControlTx) -> Result<(), StoreError> {
+    /// Answers how many there were.
+    pub(super) fn forget_ended_resets(&self, tx: &mut ControlTx) -> Result<usize, StoreError> {
         let now = self.clock().now();
         let mut ended = Vec::new();
         tx.scan(&RESETS).each(|link, row| {
             ended.extend((row.ends <= now).then_some((row.of, link)));
             true
         })?;
-        for (of, link) in ended {
-            tx.remove(&RESETS, &link)?;
-            tx.remove(&RESETS_OF, &(of, link))?;
+        for (of, link) in &ended {
+            tx.remove(&RESETS, link)?;
+            tx.remove(&RESETS_OF, &(*of, *link))?;
         }
-        Ok(())
+        Ok(ended.len())
     }
 
     fn reset_link(&self, token: &str) -> [u8; 32] {

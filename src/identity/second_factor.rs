@@ -113,6 +113,16 @@ impl Control {
         Ok(Some(Enrolment { key, url: Secret::new(url) }))
     }
 
+    /// Forgets keys that waited too long; answers how many.
+    pub(super) fn forget_ended_keys(&self, tx: &mut ControlTx) -> Result<usize, StoreError> {
+        let mut old = tx.scan(&PENDING).rows()?;
+        old.retain(|(_, pending)| pending.until <= self.clock().now());
+        for (account, _) in &old {
+            tx.remove(&PENDING, account)?;
+        }
+        Ok(old.len())
+    }
+
     /// Turns the app on with its first code, inside a change; answers the recovery codes, to be shown once.
     pub fn turn_on_totp(
         &self,

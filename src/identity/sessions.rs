@@ -294,6 +294,20 @@ impl Control {
         Ok(token)
     }
 
+    /// Forgets sessions that are over, at most `most`; answers how many.
+    pub(super) fn forget_ended_sessions(&self, tx: &mut ControlTx, most: usize) -> Result<usize, StoreError> {
+        let (now, lifetime) = (self.clock().now(), Lifetime::of(tx)?);
+        let mut over = Vec::new();
+        tx.scan(&SESSIONS).each(|key, session| {
+            over.extend((!lifetime.covers(&session, now)).then_some((session.account, session.id, key)));
+            over.len() < most
+        })?;
+        for (account, id, key) in &over {
+            Self::remove_session(tx, *account, *id, key)?;
+        }
+        Ok(over.len())
+    }
+
     /// Whether the person proved who they are a short while ago.
     pub fn is_confirmed(&self, who: &SignedIn) -> bool {
         let now = self.clock().now();

@@ -39,6 +39,8 @@ struct ByHash {
 }
 
 const PREFIX: &str = "vyn_";
+/// An ended token stays in its owner's list for so long.
+const ENDED_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// Its owner is told this long before it ends.
 const TOLD_BEFORE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
@@ -221,6 +223,27 @@ impl Control {
             }
         }
         Ok(())
+    }
+
+    /// Forgets tokens that ended long ago, at most `most`; answers how many.
+    pub(super) fn forget_ended_tokens(&self, tx: &mut ControlTx, most: usize) -> Result<usize, StoreError> {
+        let now = self.clock().now();
+        let is_old =
+            |token: &ApiToken| token.ended(now).is_some_and(|at| now.duration_since(at) > ENDED_KEPT);
+        let mut old = Vec::new();
+        tx.scan(&HASHES).each(|hash, key| {
+            old.push((hash, key));
+            true
+        })?;
+        let mut removed = 0;
+        for (hash, key) in old {
+            if removed < most && tx.get(&TOKENS, &key)?.is_none_or(|token| is_old(&token)) {
+                tx.remove(&HASHES, &hash)?;
+                tx.remove(&TOKENS, &key)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     /// Forgets every token of an account that goes.

@@ -128,7 +128,7 @@ impl Control {
     }
 
     /// Workspaces that have seven days left and whose owners were not reminded.
-    pub fn due_reminders(&self) -> Result<Vec<WorkspaceId>, StoreError> {
+    pub fn due_deletion_reminders(&self) -> Result<Vec<WorkspaceId>, StoreError> {
         let (now, mut due) = (self.clock().now(), Vec::new());
         self.read()?.scan(&WORKSPACES).each(|id, row| {
             due.extend(row.closing().filter(|closing| is_reminded(closing, now)).map(|_| id));

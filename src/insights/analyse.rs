@@ -33,18 +33,21 @@ const MOST_LINES: usize = 14;
 pub async fn run(job: JobContext) -> Result<(), JobError> {
     let id: OrgId =
         serde_json::from_value(job.args["org"].clone()).map_err(|e| JobError::Fail(e.to_string()))?;
-    if job.ws.is_restricted() {
-        return Err(JobError::Fail("processing in this workspace is restricted".into()));
-    }
     let (ws, steps) = job.split();
+    allowed(&ws)?;
     let ws = Arc::new(ws);
     steps.progress(&ws, &topic(id), "Checking components", 0, 0);
     let worker = Arc::clone(&ws);
     let checked = tokio::task::spawn_blocking(move || check(&worker, id)).await;
     let Some(checked) = checked.map_err(|e| JobError::Retry(e.to_string()))?? else { return Ok(()) };
     steps.check()?;
+    allowed(&ws)?;
     store(&ws, id, checked).await?;
     Ok(())
+}
+
+fn allowed(ws: &Worker) -> Result<(), JobError> {
+    ws.hindered().map_or(Ok(()), |why| Err(JobError::Fail(format!("{why}. Nothing was analysed."))))
 }
 
 /// Removes what is kept of an org that was disconnected.
@@ -187,7 +190,7 @@ fn rank(severity: Severity) -> u8 {
 async fn store(ws: &Worker, id: OrgId, checked: Checked) -> Result<(), StoreError> {
     let Checked { analysis, findings } = checked;
     let (now, millis, cause) = (ws.clock().now(), ws.clock().now_ms(), JobCause::of(ws));
-    let used = Event::new(ws.actor().account(), Feature::Insights).org(Some(id)).count(Act::FeatureUsed, 1);
+    let used = Event::new(ws.counted(), Feature::Insights).org(Some(id)).count(Act::FeatureUsed, 1);
     ws.change(Action::FindingsUpdated, id, move |tx| {
         meter::record(tx, now, &used)?;
         let mut critical = Vec::new();

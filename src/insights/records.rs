@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::OrgId;
-use crate::store::Table;
+use crate::store::{Read as _, StoreError, Table, Tx};
 
 /// Open and closed findings by fingerprint.
 pub const FINDINGS: Table<(OrgId, String), Kept> = Table::new("findings", 1);
@@ -58,4 +58,21 @@ pub struct Area {
     /// Open findings by severity, worst first.
     #[serde(default)]
     pub findings: Vec<(String, u64)>,
+}
+
+/// Scores are kept for so long: what a trend of a year needs.
+const SCORES_KEPT_MS: u64 = 400 * 24 * 3600 * 1000;
+
+/// Removes scores of analyses long past, at most `most`; answers how many.
+pub fn prune_scores(tx: &mut Tx, now_ms: u64, most: usize) -> Result<usize, StoreError> {
+    let before = now_ms.saturating_sub(SCORES_KEPT_MS);
+    let mut old = Vec::new();
+    tx.scan(&SCORES).each(|key, _| {
+        old.extend((key.1 < before).then_some(key));
+        old.len() < most
+    })?;
+    for key in &old {
+        tx.remove(&SCORES, key)?;
+    }
+    Ok(old.len())
 }

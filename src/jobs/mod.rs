@@ -18,7 +18,7 @@ pub use runner::Runner;
 
 use crate::identity::Role;
 use crate::ids::{AccountId, JobId, RequestId, WorkspaceId};
-use crate::store::{StoreError, Table, Tx};
+use crate::store::{Read as _, StoreError, Table, Tx};
 use crate::workspace::{Change, Worker, Workspace};
 
 pub const JOBS: Table<JobId, JobRow> = Table::new("jobs", 1);
@@ -49,6 +49,29 @@ pub enum JobState {
     Done,
     Failed,
     Queued,
+}
+
+/// Ended jobs are kept this long for pages that show them.
+const KEEP_MS: u64 = 30 * 24 * 3600 * 1000;
+
+/// Removes jobs that ended long ago, at most `most`; answers how many.
+pub fn prune(tx: &mut Tx, now_ms: u64, most: usize) -> Result<usize, StoreError> {
+    let mut ended = Vec::new();
+    tx.scan(&JOBS).before(&oldest_kept(now_ms)).each(|id, row| {
+        ended.extend(row.finished.is_some().then_some(id));
+        ended.len() < most
+    })?;
+    for id in &ended {
+        tx.remove(&JOBS, id)?;
+    }
+    Ok(ended.len())
+}
+
+/// The smallest id of jobs that are young enough to keep.
+fn oldest_kept(now_ms: u64) -> JobId {
+    let mut bytes = [0; 16];
+    bytes[..6].copy_from_slice(&now_ms.saturating_sub(KEEP_MS).to_be_bytes()[2..]);
+    JobId::from_bytes(bytes)
 }
 
 /// Queues a job inside a change; it runs once that has committed.
@@ -350,10 +373,10 @@ pub struct Kind {
     pub name: &'static str,
     /// A person waits for it: it does not queue behind background work.
     pub interactive: bool,
-    /// It goes on only while whoever asked for it is a member with at least this role.
-    pub asker: Option<Role>,
     /// Runs also while its workspace is to be deleted; other jobs wait until it is kept.
     pub also_while_deleting: bool,
+    /// It goes on only while whoever asked for it is a member with at least this role.
+    pub asker: Option<Role>,
     run: Arc<dyn Fn(JobContext) -> Running + Send + Sync>,
 }
 
@@ -366,8 +389,8 @@ impl Kind {
         Self {
             name,
             interactive: false,
-            asker: None,
             also_while_deleting: false,
+            asker: None,
             run: Arc::new(move |context| Box::pin(run(context))),
         }
     }

@@ -29,8 +29,6 @@ pub const ENDED: &str = "jobs";
 const ASKED_AGAIN: Duration = Duration::from_millis(500);
 /// A job that was begun this often without ending has failed.
 pub(super) const TRIES: u32 = 5;
-/// Ended jobs are kept this long for pages that show them.
-const KEEP_MS: u64 = 30 * 24 * 3600 * 1000;
 
 /// The instance's job runner. Cheap to clone.
 #[derive(Clone)]
@@ -337,21 +335,8 @@ impl Inner {
         ws.change(Action::JobFinished, name, move |tx| {
             tx.remove(&JOBS_DUE, &due)?;
             tx.put(&JOBS, &job, &ended)?;
-            let old = JobId::from_bytes(oldest_kept(now_ms));
-            for (id, row) in tx.scan(&JOBS).before(&old).limit(16).rows()? {
-                if row.finished.is_some() {
-                    tx.remove(&JOBS, &id)?;
-                }
-            }
-            Ok(())
+            super::prune(tx, now_ms, 16).map(|_| ())
         })
         .await
     }
-}
-
-/// The smallest id of jobs that are young enough to keep.
-fn oldest_kept(now_ms: u64) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    bytes[..6].copy_from_slice(&now_ms.saturating_sub(KEEP_MS).to_be_bytes()[2..]);
-    bytes
 }

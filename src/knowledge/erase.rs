@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::records::{CONTENTS, DOCUMENTS, PAGES, PASSAGES, Status};
+use super::records::{CONTENTS, DOCUMENTS, Document, PAGES, PASSAGES, Status};
 use super::{ERASE, TOPIC, ingest};
 use crate::ids::DocumentId;
 use crate::jobs::{Board, JobCause, JobContext, JobError, enqueue};
@@ -12,7 +12,7 @@ use crate::store::audit::Action;
 use crate::store::{Read as _, StoreError};
 use crate::web::Problem;
 use crate::workspace::index::{IndexError, Shelf};
-use crate::workspace::{Member, Workspace};
+use crate::workspace::{Change, Member, Workspace};
 
 /// Hides a document and queues its removal.
 pub async fn delete(ws: &Member, board: &Board, id: DocumentId) -> Result<(), Problem> {
@@ -20,17 +20,29 @@ pub async fn delete(ws: &Member, board: &Board, id: DocumentId) -> Result<(), Pr
     let job = ws
         .change(Action::DocumentDeleted, id, move |tx| {
             let known = tx.get(&DOCUMENTS, &id)?.filter(|d| d.status != Status::Deleting);
-            let mut document = known.ok_or(Problem::NotFound)?;
-            document.status = Status::Deleting;
-            // The same file may come again while this one goes.
-            tx.remove(&CONTENTS, &document.content)?;
-            tx.put(&DOCUMENTS, &id, &document)?;
-            enqueue(tx, &cause, ERASE, json!({ "document": id }))?;
-            tx.announce(TOPIC);
-            Ok::<_, Problem>(document.job)
+            let document = known.ok_or(Problem::NotFound)?;
+            let job = document.job;
+            hide(tx, &cause, id, document)?;
+            Ok::<_, Problem>(job)
         })
         .await?;
     board.cancel(job);
+    Ok(())
+}
+
+/// Hides a document inside a change and queues the removal of what it leaves.
+pub(super) fn hide(
+    tx: &mut Change<'_>,
+    cause: &JobCause,
+    id: DocumentId,
+    mut document: Document,
+) -> Result<(), StoreError> {
+    document.status = Status::Deleting;
+    // The same file may come again while this one goes.
+    tx.remove(&CONTENTS, &document.content)?;
+    tx.put(&DOCUMENTS, &id, &document)?;
+    enqueue(tx, cause, ERASE, json!({ "document": id }))?;
+    tx.announce(TOPIC);
     Ok(())
 }
 

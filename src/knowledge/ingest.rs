@@ -41,7 +41,7 @@ pub async fn run(service: Knowledge, job: JobContext) -> Result<(), JobError> {
     let Some(document) = ws.read()?.get(&DOCUMENTS, &id)?.filter(|d| d.status.is_busy()) else {
         return Ok(());
     };
-    if ws.is_restricted() {
+    if ws.hindered().is_some() {
         return failed(&ws, id, ExtractError::Restricted).await;
     }
     set(&ws, id, |document| document.status = Status::Extracting).await?;
@@ -51,6 +51,9 @@ pub async fn run(service: Knowledge, job: JobContext) -> Result<(), JobError> {
         Ok(found) => found,
         Err(error) => return failed(&ws, id, error).await,
     };
+    if ws.hindered().is_some() {
+        return failed(&ws, id, ExtractError::Restricted).await;
+    }
     set(&ws, id, |document| document.status = Status::Indexing).await?;
     steps.progress(&ws, TOPIC, "Indexing", 0, 0);
     let passages = keep(&ws, id, &found).await?;
@@ -69,7 +72,7 @@ pub async fn run(service: Knowledge, job: JobContext) -> Result<(), JobError> {
     }
     let Extracted { pages, title, language, kind, warnings, .. } = found;
     let now = ws.clock().now();
-    let used = Event::new(document.uploaded_by, Feature::Knowledge);
+    let used = Event::new(ws.counted(), Feature::Knowledge);
     let used = used.count(Act::FeatureUsed, 1).count(Act::PageIngested, pages.len() as u64);
     let kept = ws
         .change(Action::DocumentIndexed, id, move |tx| {

@@ -4,6 +4,7 @@
 
 mod document;
 mod erase;
+mod expire;
 pub mod extract;
 mod ingest;
 mod pages;
@@ -14,6 +15,7 @@ mod upload;
 
 pub use document::send;
 pub use erase::delete;
+pub use expire::{expire, uploaded_before};
 pub use search::{KnowledgeFound, KnowledgeHit, search};
 pub use upload::{Added, add, retry};
 

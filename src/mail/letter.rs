@@ -155,6 +155,13 @@ pub enum Letter {
         changed_by: String,
         link: String,
     },
+    /// The privacy policy of the instance; everybody gets it.
+    PrivacyPolicyChanged {
+        /// What is different, in a sentence.
+        what: String,
+        at: Timestamp,
+        link: String,
+    },
     RemovedFromWorkspace {
         workspace: String,
         removed_by: String,
@@ -247,6 +254,7 @@ impl Letter {
             Self::PasswordReset { .. } => "password-reset",
             Self::PasswordResetByOperator { .. } => "password-reset-by-operator",
             Self::PolicyChanged { .. } => "policy-changed",
+            Self::PrivacyPolicyChanged { .. } => "privacy-policy-changed",
             Self::RemovedFromWorkspace { .. } => "removed-from-workspace",
             Self::RoleChanged { .. } => "role-changed",
             Self::SecondFactorChanged { .. } => "second-factor-changed",

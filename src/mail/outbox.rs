@@ -208,12 +208,23 @@ pub(super) fn end(control: &Control, id: MailId, tried: &Tried) -> Result<(), St
             }
         }
         tx.put(&OUTBOX, &id, &row)?;
-        for (key, _) in tx.scan(&OUTBOX_ENDED).before(&now_ms.saturating_sub(KEEP_MS)).limit(16).rows()? {
-            tx.remove(&OUTBOX_ENDED, &key)?;
-            tx.remove(&OUTBOX, &key.1)?;
-        }
-        Ok(())
+        prune(tx, now_ms, 16).map(|_| ())
     })
+}
+
+/// Removes mails that ended long ago, at most `most`; answers how many.
+pub fn prune(tx: &mut ControlTx, now_ms: u64, most: usize) -> Result<usize, StoreError> {
+    let old = tx.scan(&OUTBOX_ENDED).before(&now_ms.saturating_sub(KEEP_MS)).limit(most).rows()?;
+    for (key, _) in &old {
+        tx.remove(&OUTBOX_ENDED, key)?;
+        tx.remove(&OUTBOX, &key.1)?;
+    }
+    Ok(old.len())
+}
+
+/// Whether a mail to everybody may go on: half of the queue stays free for mails that somebody waits for.
+pub fn has_room(read: &impl Read) -> Result<bool, StoreError> {
+    Ok(read.scan(&OUTBOX_DUE).limit(LONGEST_QUEUE / 2).count()? < LONGEST_QUEUE / 2)
 }
 
 /// The outbox as the operator sees it.

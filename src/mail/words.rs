@@ -306,6 +306,14 @@ pub(super) fn words(letter: &Letter) -> Words {
                 .button("Open settings", link)
                 .because("the rule applies to you")
         }
+        Letter::PrivacyPolicyChanged { what, at, link } => {
+            Words::new("The privacy policy changed".into())
+                .say(name(what))
+                .say("You will be asked to say that you have read it when you come next.")
+                .fact("Published", when(*at))
+                .button("Read the policy", link)
+                .because("you have an account here")
+        }
         Letter::RemovedFromWorkspace { workspace, removed_by } => {
             Words::of(workspace, format!("You are no longer in “{}”", name(workspace)))
                 .say(format!("{} removed you. Your sessions and tokens no longer open this workspace; your account stays.", name(removed_by)))

@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::ToSpan as _;
 use jiff::civil::Date;
+use jiff::{Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
 
 use super::records::{NOBODY, date, month, spent};
@@ -170,6 +170,19 @@ pub fn set(tx: &mut Tx, month: u32, whose: Whose, limit: Option<Limit>) -> Resul
         Some(limit) => tx.put(&BUDGETS, &whose, &limit),
         None => tx.remove(&BUDGETS, &whose).map(|_| ()),
     }
+}
+
+/// Months whose notes of what was told are kept.
+const TOLD_MONTHS: u32 = 13;
+
+/// Forgets what people were told of in months long past, at most `most` rows; answers how many.
+pub fn prune_told(tx: &mut Tx, now: Timestamp, most: usize) -> Result<usize, StoreError> {
+    let oldest = month(date(now)).saturating_sub(TOLD_MONTHS);
+    let old = tx.scan(&TOLD).before(&oldest).limit(most).rows()?;
+    for (key, _) in &old {
+        tx.remove(&TOLD, key)?;
+    }
+    Ok(old.len())
 }
 
 type Holding = Arc<Mutex<HashMap<(WorkspaceId, Whose), Spent>>>;

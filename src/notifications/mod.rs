@@ -14,7 +14,7 @@ pub use erase::{erase, forget, forget_org, forget_workspace};
 pub use inbox::unread;
 pub use kinds::{Choice, Choices, Kind};
 pub use mailing::jobs;
-pub use records::{ACCOUNT_NOTICES, Audience, Notice, raise, tell};
+pub use records::{ACCOUNT_NOTICES, Audience, Notice, prune, prune_accounts, raise, tell};
 
 pub fn routes(config: &mut actix_web::web::ServiceConfig) {
     pages::routes(config);

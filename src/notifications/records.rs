@@ -14,7 +14,7 @@ use crate::identity::{AccountState, Control, Role};
 use crate::ids::{AccountId, NoticeId};
 use crate::jobs::{self, JobCause};
 use crate::mail::{self, Letter};
-use crate::store::{Read, StoreError, Table};
+use crate::store::{Read, StoreError, Table, Tx};
 use crate::web::live::{NOTICES as NOTICES_TOPIC, notices_of};
 use crate::workspace::Change;
 
@@ -189,23 +189,41 @@ pub fn raise(
 }
 
 fn remove_old(tx: &mut Change<'_>, clock: &Clock) -> Result<(), StoreError> {
-    let mut old: Vec<NoticeId> = Vec::new();
-    let before = first_after(clock.now_ms().saturating_sub(KEEP_MS));
-    tx.scan(&NOTICES).before(&before).limit(REMOVED_AT_ONCE).each(|id, _| {
-        old.push(id);
-        true
-    })?;
-    if old.is_empty() && tx.scan(&NOTICES).limit(MOST + 1).count()? > MOST {
-        tx.scan(&NOTICES).limit(1).each(|id, _| {
-            old.push(id);
-            true
-        })?;
-    }
-    for id in old {
-        tx.remove(&NOTICES, &id)?;
-        tx.remove_under(&NOTICES_READ, &id)?;
+    let removed = prune(tx, clock.now_ms(), REMOVED_AT_ONCE)?;
+    if removed == 0 && tx.scan(&NOTICES).limit(MOST + 1).count()? > MOST {
+        let oldest = tx.scan(&NOTICES).limit(1).rows()?;
+        remove(tx, oldest)?;
     }
     Ok(())
+}
+
+/// Removes notices of a workspace that are too old, at most `most`; answers how many.
+pub fn prune(tx: &mut Tx, now_ms: u64, most: usize) -> Result<usize, StoreError> {
+    let before = first_after(now_ms.saturating_sub(KEEP_MS));
+    let old = tx.scan(&NOTICES).before(&before).limit(most).rows()?;
+    remove(tx, old)
+}
+
+fn remove(tx: &mut Tx, rows: Vec<(NoticeId, NoticeRow)>) -> Result<usize, StoreError> {
+    for (id, _) in &rows {
+        tx.remove(&NOTICES, id)?;
+        tx.remove_under(&NOTICES_READ, id)?;
+    }
+    Ok(rows.len())
+}
+
+/// Removes notices of accounts that are too old, at most `most`; answers how many.
+pub fn prune_accounts(tx: &mut ControlTx, now_ms: u64, most: usize) -> Result<usize, StoreError> {
+    let before = first_after(now_ms.saturating_sub(KEEP_MS));
+    let mut old = Vec::new();
+    tx.scan(&ACCOUNT_NOTICES).each(|key, _| {
+        old.extend((key.1 < before).then_some(key));
+        old.len() < most
+    })?;
+    for key in &old {
+        tx.remove(&ACCOUNT_NOTICES, key)?;
+    }
+    Ok(old.len())
 }
 
 /// Tells an account something about itself, inside a change of the control file: in the app, and by mail when the

@@ -1,7 +1,7 @@
 //! Connecting an org: begun in a session, finished by Salesforce's redirect to the same session, once; or
 //! from an SFDX auth URL.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use crate::egress::{Cause, Purpose};
@@ -9,7 +9,7 @@ use crate::ids::{OrgId, SessionId};
 use crate::jobs::{JobCause, enqueue};
 use crate::seal::{SealError, Sealed, Secret};
 use crate::store::audit::Action;
-use crate::store::{Read, StoreError};
+use crate::store::{Read, StoreError, Tx};
 use crate::wire::salesforce::SalesforceError;
 use crate::wire::salesforce::oauth::{self, App, Grant, Pkce, SfdxAuthUrl};
 use crate::wire::salesforce::session::{Refresher, Session};
@@ -60,6 +60,16 @@ pub fn login_url(text: &str) -> Result<Url, ConnectError> {
     }
     let origin = url.origin().ascii_serialization();
     Url::parse(&origin).map_err(|_| bad("Enter a host like acme.my.salesforce.com."))
+}
+
+/// Removes connections that waited too long for Salesforce's answer; answers how many.
+pub fn prune_pending(tx: &mut Tx, now: Timestamp) -> Result<usize, StoreError> {
+    let mut old = tx.scan(&PENDING).rows()?;
+    old.retain(|(_, pending)| now.duration_since(pending.begun) > PENDING_LIFE);
+    for (key, _) in &old {
+        tx.remove(&PENDING, key)?;
+    }
+    Ok(old.len())
 }
 
 fn callback_cause(ws: &Workspace) -> Cause {

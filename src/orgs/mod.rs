@@ -6,6 +6,7 @@ mod connect;
 mod connect_pages;
 mod describe_fields;
 mod explorer;
+pub mod history;
 mod notices;
 mod pages;
 mod policy;
@@ -14,7 +15,7 @@ pub mod search;
 mod sync;
 
 pub use access::{AccessError, Refreshing, revoke, session};
-pub use connect::from_auth_url;
+pub use connect::{from_auth_url, prune_pending};
 pub use pages::{Limit, SyncState, counts, limits, request_sync, shown, sync_state};
 pub use policy::DeployPolicy;
 pub use sync::{SYNC, SYNCED};

@@ -63,10 +63,8 @@ pub async fn run(orgs: Orgs, job: JobContext) -> Result<(), JobError> {
 
 /// Neither cancelled nor restricted meanwhile.
 fn going_on(ws: &Worker, steps: &Steps) -> Result<(), JobError> {
-    if ws.is_restricted() {
-        return Err(JobError::Fail(
-            "Processing in this workspace is restricted. Nothing more was sent.".into(),
-        ));
+    if let Some(why) = ws.hindered() {
+        return Err(JobError::Fail(format!("{why}. Nothing more was sent.")));
     }
     steps.check()
 }
@@ -80,7 +78,7 @@ async fn sync(orgs: &Orgs, ws: &Arc<Worker>, steps: &Steps, id: OrgId) -> Result
     };
     let done = with(&session, ws, steps, id, &topic).await;
     // However it went, the calls were made.
-    let used = Event::new(steps.asked_by, Feature::Orgs).org(Some(id));
+    let used = Event::new(ws.counted(), Feature::Orgs).org(Some(id));
     let used = used.count(Act::FeatureUsed, 1).count(Act::SalesforceCall, session.calls());
     let now = ws.clock().now();
     ws.note(move |tx| meter::record(tx, now, &used)).await?;

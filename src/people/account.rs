@@ -10,7 +10,7 @@ use crate::identity::accounts::{ACCOUNTS, Account, display_name, organisation, t
 use crate::identity::control::Note;
 use crate::identity::sessions::Origin;
 use crate::identity::sso::Sso;
-use crate::identity::{IdentityError, Language, Theme, Via, password};
+use crate::identity::{IdentityError, Language, Restricted, Theme, Via, password};
 use crate::seal::Secret;
 use crate::store::Read as _;
 use crate::store::audit::Action;
@@ -43,6 +43,7 @@ struct ProfilePage {
     now: String,
     saved: bool,
     sso: Option<Linked>,
+    restricted: Option<Restricted>,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +77,7 @@ fn profile_page(web: &Web, me: &Me) -> Result<ProfilePage, Problem> {
         now: local_time(web.clock.now(), &person.time_zone),
         saved: false,
         sso: None,
+        restricted: person.restricted(),
     })
 }
 

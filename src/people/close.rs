@@ -54,7 +54,8 @@ async fn show(web: web::Data<Web>, me: Returning) -> Result<HttpResponse, Proble
                 csrf: me.csrf().to_owned(),
                 email: me.person().email.to_string(),
                 ends: local_time(ends, &me.person().time_zone),
-                days: (left.as_hours() + 23) / 24,
+                // Begun days count, down to the last second.
+                days: (left.as_secs() + 86_399) / 86_400,
             })
         }
     }

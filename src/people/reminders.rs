@@ -62,7 +62,6 @@ impl Reminders {
     }
 
     fn invitations(&self) -> Result<usize, StoreError> {
-        self.control.forget_old_invitations()?;
         let mut reminded = 0;
         for (workspace, id, first) in self.control.due_reminders()? {
             let read = self.control.read()?;

@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
+use super::policy_mail;
 use crate::identity::control::Note;
 use crate::identity::policies::{LONGEST, PolicyVersion};
 use crate::identity::{Control, IdentityError};
@@ -205,7 +206,10 @@ async fn publish(
         let published = control.clock().now();
         let what = draft.what.trim().to_owned();
         let version = PolicyVersion { text: draft.text, published, by, what, material: draft.material };
-        let (_, told) = Control::publish_policy(tx, &version)?;
+        let (number, told) = Control::publish_policy(tx, &version)?;
+        if version.material {
+            policy_mail::begin(tx, number)?;
+        }
         for account in told {
             let notice = Notice::new(Kind::PolicyChanged, "The privacy policy changed", "/privacy");
             notifications::tell(tx, &control, account, notice.body(version.what.clone()))?;
@@ -214,5 +218,7 @@ async fn publish(
     });
     done.await?;
     web.refresh_settings()?;
+    // What does not get done now is done by the daily look.
+    policy_mail::mail_policy(&web.control).await?;
     Ok(see_other("/admin/privacy?published=true"))
 }

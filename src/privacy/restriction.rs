@@ -1,13 +1,13 @@
-//! Restriction of processing: everything stays, nothing is sent, synced or analysed. An owner restricts a workspace, or the
-//! operator whom the privacy policy names; the other owners are told. What begins such work asks for a
-//! [`crate::workspace::Processing`].
+//! Restriction of processing: everything stays, nothing is sent, synced or analysed. An owner restricts a workspace, a
+//! person what is theirs in all of them; the operator whom the privacy policy names does either on request, and those
+//! concerned are told. What begins such work asks for a [`crate::workspace::Processing`].
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use crate::identity::control::Note;
-use crate::identity::{Control, IdentityError, Role, WorkspaceRow};
-use crate::ids::WorkspaceId;
+use crate::identity::{Control, IdentityError, Restriction, Role, WorkspaceRow};
+use crate::ids::{AccountId, WorkspaceId};
 use crate::notifications::{self, Kind, Notice};
 use crate::store::audit::Action;
 use crate::web::access::request_id;
@@ -17,6 +17,8 @@ use crate::workspace::Owner;
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
+        .route("/account/restrict", web::post().to(by_person))
+        .route("/admin/accounts/{id}/restrict", web::post().to(account_by_operator))
         .route("/admin/workspaces/{id}/restrict", web::post().to(by_operator))
         .route("/w/{workspace}/privacy/restrict", web::post().to(by_owner));
 }
@@ -79,6 +81,58 @@ async fn restrict(
             }
         }
         Ok(())
+    });
+    Ok(done.await?)
+}
+
+async fn by_person(
+    web: web::Data<Web>,
+    request: HttpRequest,
+    me: Confirmed,
+    PostForm(wanted): PostForm<Wanted>,
+) -> Result<HttpResponse, Problem> {
+    let id = me.account();
+    let note = Note::new(me.actor(), account_action(&wanted), id).asked_by(request_id(&request));
+    restrict_account(&web, note, id, wanted, false).await?;
+    Ok(see_other("/account/profile#restrict"))
+}
+
+async fn account_by_operator(
+    web: web::Data<Web>,
+    request: HttpRequest,
+    me: Operator,
+    _: Confirmed,
+    path: web::Path<String>,
+    PostForm(wanted): PostForm<Wanted>,
+) -> Result<HttpResponse, Problem> {
+    let id: AccountId = path.parse().map_err(|_| Problem::NotFound)?;
+    let note = Note::new(me.actor(), account_action(&wanted), id).asked_by(request_id(&request));
+    restrict_account(&web, note, id, wanted, true).await?;
+    Ok(see_other(&format!("/admin/accounts/{id}")))
+}
+
+fn account_action(wanted: &Wanted) -> Action {
+    if wanted.restricted { Action::AccountRestricted } else { Action::AccountUnrestricted }
+}
+
+async fn restrict_account(
+    web: &Web,
+    note: Note,
+    id: AccountId,
+    Wanted { restricted }: Wanted,
+    by_operator: bool,
+) -> Result<(), Problem> {
+    let (control, since) = (web.control.clone(), web.clock.now());
+    let done = web.control.change(note, move |tx| {
+        let restriction = restricted.then_some(Restriction { since, by_operator });
+        let new = Control::restrict_account(tx, id, restriction, by_operator)?;
+        if new && by_operator {
+            let said = if restricted { "is restricted" } else { "is allowed again" };
+            let title = format!("The processing of your data {said}");
+            let notice = Notice::new(Kind::PolicyChanged, title, "/account/profile#restrict");
+            notifications::tell(tx, &control, id, notice.body("An operator of this server did this."))?;
+        }
+        Ok::<_, IdentityError>(())
     });
     Ok(done.await?)
 }

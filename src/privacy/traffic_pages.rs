@@ -2,6 +2,7 @@
 //! their own calls, operators the sums of the instance and its own calls. As a page and as a file.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
 use askama::Template;
@@ -69,6 +70,8 @@ struct LineRow {
     line: Line,
     at: String,
     name: String,
+    /// The page of what it was made for.
+    page: Option<String>,
 }
 
 #[derive(Template)]
@@ -106,7 +109,10 @@ async fn workspace(
     };
     let (of, base) = (ws.row().name.clone(), format!("/w/{}/privacy/traffic", ws.row().slug));
     let whose = whose(&me, &ws);
-    draw(&web, &gate, Drawn { shell, base, of: Some(of), whose, asked: &asked }, move || ws.read()).await
+    let (ws, page_of) = (Arc::new(ws), web.cause);
+    let reader = Arc::clone(&ws);
+    let drawn = Drawn { shell, base, of: Some(of), whose, asked: &asked };
+    draw(&web, &gate, drawn, move || reader.read(), move |why| page_of(&ws, why)).await
 }
 
 async fn instance(
@@ -118,7 +124,8 @@ async fn instance(
     let shell = Shell::account(&web, &me, "Outbound traffic")?;
     let (base, whose) = ("/admin/traffic".to_owned(), Whose::Everybodys);
     let control = web.control.clone();
-    draw(&web, &gate, Drawn { shell, base, of: None, whose, asked: &asked }, move || control.read()).await
+    let drawn = Drawn { shell, base, of: None, whose, asked: &asked };
+    draw(&web, &gate, drawn, move || control.read(), |_| Ok(None)).await
 }
 
 fn whose(me: &Me, ws: &Viewer) -> Whose {
@@ -138,6 +145,7 @@ async fn draw<R: Read>(
     gate: &Gate,
     drawn: Drawn<'_>,
     open: impl FnOnce() -> Result<R, StoreError> + Send + 'static,
+    page_of: impl Fn(&str) -> Result<Option<String>, StoreError> + Send + 'static,
 ) -> Result<HttpResponse, Problem> {
     let Drawn { shell, base, of, whose, asked } = drawn;
     let (wanted, before) = (asked.wanted(web, whose), asked.before()?);
@@ -150,7 +158,8 @@ async fn draw<R: Read>(
         let mut names = Names::new(&control);
         let lines = lines.into_iter().map(|line| {
             let (at, name) = (local_time(line.at, &zone), names.of(line.account)?);
-            Ok(LineRow { line, at, name })
+            let page = page_of(&line.why)?;
+            Ok(LineRow { line, at, name, page })
         });
         let lines = lines.collect::<Result<Vec<_>, StoreError>>()?;
         Ok(((hosts, all), lines, older))

@@ -90,6 +90,7 @@ actions! {
     AccountErased "account.erased"
     AccountResetAsked "account.reset_asked"
     AccountResetByOperator "account.reset_by_operator"
+    AccountRestricted "account.restricted"
     AccountResumed "account.resumed"
     AccountSuspended "account.suspended"
     AuditPruned "audit.pruned"
@@ -99,6 +100,7 @@ actions! {
     BackupMade "backup.made"
     BackupPlanChanged "backup.plan_changed"
     BackupRemoved "backup.removed"
+    AccountUnrestricted "account.unrestricted"
     BudgetChanged "budget.changed"
     BudgetReached "budget.reached"
     ChangeSetDiscarded "change_set.discarded"
@@ -162,6 +164,8 @@ actions! {
     QuestionAnswered "question.answered"
     QuestionAsked "question.asked"
     RecoveryCodesRenewed "recovery_codes.renewed"
+    RetentionApplied "retention.applied"
+    RetentionChanged "retention.changed"
     SecondFactorAdded "second_factor.added"
     SecondFactorRefused "second_factor.refused"
     SecondFactorRemoved "second_factor.removed"
@@ -202,6 +206,7 @@ impl Action {
                 | Self::MailDropped
                 | Self::OrgDisconnected
                 | Self::OrgForgotten
+                | Self::RetentionApplied
                 | Self::WorkspaceErased
         )
     }

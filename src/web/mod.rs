@@ -29,6 +29,7 @@ use crate::identity::ceremonies::Ceremonies;
 use crate::identity::throttle::Throttle;
 use crate::identity::{Control, Settings};
 use crate::jobs::Board;
+use crate::store::StoreError;
 use crate::workspace::{Door, Pool, Viewer};
 use std::sync::{Arc, RwLock};
 
@@ -52,6 +53,8 @@ pub struct Web {
     pub demo: bool,
     /// Entries of the sidebar, from the feature list; given the path of the open entry.
     pub navigation: fn(&Control, &Viewer, &str) -> Result<page::Navigation, Problem>,
+    /// The page behind the reason of a call in the egress ledger, where the person may see it.
+    pub cause: fn(&Viewer, &str) -> Result<Option<String>, StoreError>,
     /// Settings as last read; refreshed by whoever changes them.
     pub settings: RwLock<Settings>,
 }
@@ -68,7 +71,7 @@ impl Web {
     }
 
     /// Reads the settings again after a change.
-    pub fn refresh_settings(&self) -> Result<(), crate::store::StoreError> {
+    pub fn refresh_settings(&self) -> Result<(), StoreError> {
         let fresh = self.control.settings()?;
         *self.settings.write().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
         Ok(())

@@ -6,7 +6,7 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use askama::Template;
 
 use super::{Problem, Web};
-use crate::identity::{SignedIn, WorkspaceRow};
+use crate::identity::{Restricted, SignedIn, WorkspaceRow};
 use crate::workspace::Viewer;
 
 /// An entry of the sidebar.
@@ -93,6 +93,8 @@ pub struct Shell {
     pub demo: bool,
     /// A version of the privacy policy that the person has to acknowledge.
     pub policy: Option<u32>,
+    /// Why nothing of the person's is processed.
+    pub restricted: Option<Restricted>,
     /// The workspace the page is in, and all of the person's.
     pub workspace: Option<WorkspaceRow>,
     pub workspaces: Vec<WorkspaceRow>,
@@ -120,6 +122,7 @@ impl Shell {
             demo: web.demo,
             policy: Some(web.settings().material_policy)
                 .filter(|wanted| *wanted > person.acknowledged_policy),
+            restricted: person.restricted(),
             workspace: None,
             workspaces,
             navigation: Navigation::default(),

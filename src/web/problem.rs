@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 
 use crate::identity::passkeys::PasskeyError;
-use crate::identity::{IdentityError, Role, Scope};
+use crate::identity::{IdentityError, Restricted, Role, Scope};
 use crate::seal::SealError;
 use crate::store::StoreError;
 use crate::workspace::Refused;
@@ -54,7 +54,8 @@ pub enum Problem {
         who: String,
         advice: String,
     },
-    Restricted,
+    /// Processing is restricted; whose restriction that is.
+    Restricted(Restricted),
     /// Nobody is signed in, or the token is wrong, expired or revoked.
     SignIn,
     TooLarge(String),
@@ -71,7 +72,7 @@ impl Problem {
         match self {
             Self::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Closing => StatusCode::SEE_OTHER,
-            Self::Conflict(_) | Self::Deleting { .. } | Self::Restricted => StatusCode::CONFLICT,
+            Self::Conflict(_) | Self::Deleting { .. } | Self::Restricted(_) => StatusCode::CONFLICT,
             Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::Confirm(_)
             | Self::Forbidden(_)
@@ -161,12 +162,7 @@ impl Problem {
                 "Nothing was changed. An operator of this instance can do it, or make you one.".into(),
             ),
             Self::Outside { who, advice } => said(&format!("{who} did not answer as expected"), advice.clone()),
-            Self::Restricted => said(
-                "Processing is restricted",
-                "The contents of this workspace stay as they are: nothing is sent, synced or analysed until an owner \
-                 lifts the restriction."
-                    .into(),
-            ),
+            Self::Restricted(whose) => said("Processing is restricted", whose.said().into()),
             Self::SignIn => said("Sign in to go on", "Nobody is signed in, or the session has ended.".into()),
             Self::TooLarge(what) => said("This is too large", what.clone()),
             Self::TooMany(seconds) => {
@@ -277,7 +273,7 @@ impl From<Refused> for Problem {
             Refused::Forbidden(role) => Self::Forbidden(role),
             Refused::Gone => gone(),
             Refused::NotFound => Self::NotFound,
-            Refused::Restricted => Self::Restricted,
+            Refused::Restricted(whose) => Self::Restricted(whose),
         }
     }
 }
@@ -314,6 +310,9 @@ impl From<IdentityError> for Problem {
                 Self::Conflict("The invitation is for another e-mail address. It was not used up.".into())
             }
             IdentityError::NotSignedIn => Self::SignIn,
+            IdentityError::RestrictedByOperator => Self::Conflict(
+                "An operator restricted this and lifts it. Nothing was changed. Ask the operator of this server.".into(),
+            ),
             IdentityError::Store(store) => store.into(),
             IdentityError::TooMany(seconds) => Self::TooMany(seconds),
             IdentityError::NothingToTurnOn => {

@@ -56,7 +56,7 @@ use std::sync::Arc;
 
 use super::pool::{DataError, Pool};
 use super::{Tenant, Workspace};
-use crate::identity::{Control, Role, SignedIn, Via, WorkspaceRow, WorkspaceState};
+use crate::identity::{Control, Restricted, Role, SignedIn, Via, WorkspaceRow, WorkspaceState};
 use crate::ids::{AccountId, JobId, RequestId, WorkspaceId};
 use crate::store::StoreError;
 use crate::store::audit::Actor;
@@ -78,8 +78,9 @@ pub enum Refused {
     /// There is no such workspace for this account.
     #[error("no such workspace")]
     NotFound,
-    #[error("processing in this workspace is restricted")]
-    Restricted,
+    /// Nothing may be processed; whose restriction that is.
+    #[error("{0}")]
+    Restricted(Restricted),
 }
 
 impl From<StoreError> for Refused {
@@ -102,6 +103,7 @@ pub struct Entered {
     role: Role,
     actor: Actor,
     account: AccountId,
+    restricted: Option<Restricted>,
     request: Option<RequestId>,
     /// Nothing will be changed: all that owners of a workspace which is to be deleted may ask for.
     reads: bool,
@@ -144,7 +146,8 @@ impl Door {
             return Err(Refused::Gone);
         }
         let tenant = self.pool.tenant(id)?;
-        Ok(Entered { tenant, row, role, actor: who.actor(), account: who.account(), request, reads: false })
+        let (account, restricted) = (who.account(), who.person().restricted());
+        Ok(Entered { tenant, row, role, actor: who.actor(), account, restricted, request, reads: false })
     }
 
     /// Owners of an erased workspace are told that it is gone; for everybody else there never was one.
@@ -209,8 +212,8 @@ impl Door {
         let row = row.ok_or(Refused::NotFound)?;
         let role = self.control.role_in(account, id)?.ok_or(Refused::NotFound)?;
         let actor = Actor::Account { id: account };
-        Entered { tenant: self.pool.tenant(id)?, row, role, actor, account, request: None, reads: false }
-            .admin()
+        let (tenant, restricted) = (self.pool.tenant(id)?, self.control.account_restriction(account)?);
+        Entered { tenant, row, role, actor, account, restricted, request: None, reads: false }.admin()
     }
 
     /// The runner's own look at a workspace, to find what is due.
@@ -250,8 +253,8 @@ impl Entered {
         if self.role < role {
             return Err(Refused::Forbidden(role));
         }
-        let Self { tenant, row, role, actor, account, request, reads: _ } = self;
-        Ok(Viewer { ws: Workspace { tenant, actor, request }, row, role, account })
+        let Self { tenant, row, role, actor, account, restricted, request, reads: _ } = self;
+        Ok(Viewer { ws: Workspace { tenant, actor, request }, row, role, account, restricted })
     }
 
     pub fn viewer(self) -> Result<Viewer, Refused> {
@@ -277,6 +280,7 @@ pub struct Viewer {
     row: WorkspaceRow,
     role: Role,
     account: AccountId,
+    restricted: Option<Restricted>,
 }
 
 impl Viewer {
@@ -296,20 +300,23 @@ impl Viewer {
 
     /// Leave to begin what sends, syncs or analyses.
     pub fn processing(&self) -> Result<Processing, Refused> {
-        Processing::of(&self.row)
+        Processing::of(&self.row, self.restricted)
     }
 }
 
-/// Proof that processing is not restricted in a workspace: whatever queues work that sends, syncs or analyses asks for it.
+/// Proof that processing is restricted neither in a workspace nor for the one who acts there: whatever queues work that sends, syncs or analyses asks for it.
 pub struct Processing(());
 
 impl Processing {
-    fn of(row: &WorkspaceRow) -> Result<Self, Refused> {
-        match row.state {
-            WorkspaceState::Active => Ok(Self(())),
-            WorkspaceState::Deleting(_) => Err(Refused::Deleting { slug: row.slug.clone(), owner: true }),
-            WorkspaceState::Restricted => Err(Refused::Restricted),
-        }
+    fn of(row: &WorkspaceRow, account: Option<Restricted>) -> Result<Self, Refused> {
+        let workspace = match row.state {
+            WorkspaceState::Active => None,
+            WorkspaceState::Deleting(_) => {
+                return Err(Refused::Deleting { slug: row.slug.clone(), owner: true });
+            }
+            WorkspaceState::Restricted => Some(Restricted::Workspace),
+        };
+        workspace.or(account).map_or(Ok(Self(())), |restricted| Err(Refused::Restricted(restricted)))
     }
 }
 
@@ -331,12 +338,24 @@ pub struct Worker {
 impl Worker {
     /// Leave to go on with what sends, syncs or analyses; looked up each time, because jobs run long.
     pub fn processing(&self) -> Result<Processing, Refused> {
-        Processing::of(&self.control.workspace(self.ws.id())?.ok_or(Refused::NotFound)?)
+        let row = self.control.workspace(self.ws.id())?.ok_or(Refused::NotFound)?;
+        Processing::of(&row, self.asker_restricted()?)
     }
 
-    /// Whether processing is restricted, or can't be known not to be: nothing may be sent, synced or analysed.
-    pub fn is_restricted(&self) -> bool {
-        self.processing().is_err()
+    /// Why nothing may be sent, synced or analysed: processing is restricted, or can't be known not to be.
+    pub fn hindered(&self) -> Option<Refused> {
+        self.processing().err()
+    }
+
+    /// Who asked for the job, as the meter may know them: nobody while that person's processing is restricted.
+    pub fn counted(&self) -> Option<AccountId> {
+        let restricted = self.asker_restricted().map_or(true, |restricted| restricted.is_some());
+        self.ws.actor().account().filter(|_| !restricted)
+    }
+
+    fn asker_restricted(&self) -> Result<Option<Restricted>, StoreError> {
+        let asked_by = self.ws.actor().account();
+        Ok(asked_by.map(|id| self.control.account_restriction(id)).transpose()?.flatten())
     }
 }
 

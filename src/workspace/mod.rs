@@ -2,7 +2,8 @@
 //! the handle that the [`door`] hands out for a verified membership, a due job or the console.
 //! `pool` opens and closes the files, `change` is the only way to write, `blobs` holds large files.
 //! `building` fills a workspace before anybody is let in. `index` is what search reads, `space` what all of it takes on the disk,
-//! `erase` takes it off. `held` is one state of it while a backup reads it, `rebuilt` a data directory that is made from a backup.
+//! `retention` how long it is kept, `erase` takes it off. `held` is one state of it while a backup reads it, `rebuilt` a data
+//! directory that is made from a backup.
 
 pub mod blobs;
 mod building;
@@ -14,6 +15,7 @@ pub mod index;
 pub mod live;
 pub mod pool;
 pub mod rebuilt;
+pub mod retention;
 pub mod space;
 
 use std::sync::Arc;

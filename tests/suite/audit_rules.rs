@@ -15,8 +15,9 @@ use crate::members_api::token;
 
 /// Where a workspace is written to without a line: `ws.note`. Progress, sums and drafts of an act whose own line stands
 /// before or behind.
-const NOTES: [(&str, &str); 18] = [
+const NOTES: [(&str, &str); 19] = [
     ("api/idempotent.rs", "the kept answer of a request, whose act has its line"),
+    ("backup/restore.rs", "rows of a backup, with the audit lines they had; instance.restored is added"),
     ("deployments/forget.rs", "part of org.disconnected"),
     ("deployments/send.rs", "steps of a run between deployment.submitted and its end"),
     ("deployments/watch.rs", "what the org says of a run, calls counted"),
@@ -30,7 +31,7 @@ const NOTES: [(&str, &str); 18] = [
     ("orgs/connect.rs", "takes the pending connection out; org.connected follows"),
     ("orgs/sync.rs", "components in batches before org.synced, calls counted"),
     ("usage/samples.rs", "disk space by day"),
-    // Notices, counted answers and tokens are written by the acts themselves.
+    // Of `write`, which both stand on.
     ("workspace/change.rs", "the definition"),
     ("meter/tests.rs", "a test"),
     ("identity/control.rs", "the definition"),
@@ -38,7 +39,9 @@ const NOTES: [(&str, &str); 18] = [
 ];
 
 /// Where the control file is written to without a line: `control.touch`.
-const TOUCHES: [(&str, &str); 9] = [
+const TOUCHES: [(&str, &str); 11] = [
+    ("backup/keeper.rs", "how a backup went; backup.made has its line"),
+    ("backup/restore.rs", "indexes of restored data are queued; instance.restored has its line"),
     ("identity/memberships.rs", "when a member was last there"),
     ("identity/passkeys.rs", "the counter of a passkey; the sign-in has its line"),
     ("identity/second_factor.rs", "a factor that is offered; second_factor.added follows"),

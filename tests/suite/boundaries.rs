@@ -27,7 +27,7 @@ const LADDER: [&[&str]; 26] = [
     &["health", "usage"],
     &["bundle"],
     &["api"],
-    &["demo"],
+    &["causes", "demo", "retention"],
     &["features", "console", "erasure"],
     &["app"],
     &["cli"],

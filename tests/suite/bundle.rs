@@ -36,7 +36,7 @@ impl Bundle {
     pub fn of(bytes: &[u8]) -> Self {
         let mut unpacker = Unpacker::new(zstd::Decoder::new(bytes).unwrap());
         let (mut members, mut order) = (BTreeMap::new(), Vec::new());
-        while let Some(entry) = unpacker.next().unwrap() {
+        while let Some(entry) = unpacker.next_entry().unwrap() {
             let mut held = Vec::new();
             unpacker.member().read_to_end(&mut held).unwrap();
             order.push(entry.path.clone());

@@ -24,6 +24,7 @@ use vynos::store::audit::{Action, Actor, Entry};
 use vynos::store::{Key, StoreError, Table, Tx};
 use vynos::usage::samples::{SAMPLES, Sample};
 use vynos::workspace::Building;
+use vynos::workspace::retention::RETENTION;
 
 /// A kind of row, a word, and a number.
 pub fn item() -> impl Strategy<Value = (u8, String, u64)> {
@@ -247,6 +248,11 @@ fn usage(building: &Building, owner: AccountId, word: &str, number: u64) {
             tx.put(&TOLD, &(24_322, Whose::Workspace), &80)?;
             let day = u32::try_from(number % 40_000).unwrap();
             tx.put(&SAMPLES, &day, &Sample { keyspace: number, index: 1, blobs: 2, ..Sample::default() })?;
+            let limits =
+                json!({ "conversations": number % 99, "documents": null, "versions": 30, "audit": 365 });
+            let row =
+                json!({ "limits": limits, "before": limits, "applies": AT, "changed": AT, "by": owner });
+            put(tx, &RETENTION, &0, row);
             audited(building, tx, owner, Action::BudgetChanged, word)
         })
         .unwrap();

@@ -25,7 +25,7 @@ pub const TEST: &str = "@IsTest\nprivate class GreeterTest {\n    @IsTest\n    s
 pub struct Bench {
     pub rig: Rig,
     pub token: String,
-    org: String,
+    pub org: String,
 }
 
 impl Bench {

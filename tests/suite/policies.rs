@@ -5,8 +5,17 @@ use std::collections::BTreeSet;
 
 use reqwest::header::SET_COOKIE;
 
+use vynos::identity::IdentityError;
+use vynos::identity::accounts::NewAccount;
+use vynos::identity::control::Note;
+use vynos::mail::Letter;
+use vynos::privacy::POLICY_MAILS;
+use vynos::store::audit::{Action, Actor};
+use vynos::store::{Read as _, StoreError};
+
 use crate::access::{person, signed_in};
 use crate::harness::{Client, PASSWORD, Server};
+use crate::reset::{mails, outbox};
 
 const BANNER: &str = "The privacy policy changed.";
 
@@ -58,13 +67,60 @@ async fn versions_stay_readable_and_a_material_one_waits_for_everybody() {
     assert!(!max.get("/account/profile").await.body.contains(BANNER));
     assert!(ada.get("/admin/privacy").await.body.contains("1 not acknowledged yet"));
     let control = &server.app().web.control;
-    let lines = {
-        use vynos::store::Read as _;
-        control.read().unwrap().scan(&vynos::store::audit::AUDIT).rows().unwrap()
-    };
+    let lines = control.read().unwrap().scan(&vynos::store::audit::AUDIT).rows().unwrap();
     let target = lines.iter().rev().find(|(_, line)| line.action.name() == "policy.acknowledged");
     assert!(target.unwrap().1.target.ends_with(" version 2"));
     assert!(ada.get("/w/halden-energy/notifications").await.body.contains("The privacy policy changed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_material_change_is_mailed_once_to_every_account_whatever_they_chose() {
+    let (server, ada) = Server::ready().await;
+    mails(&server);
+    let control = server.app().web.control.clone();
+    let joined = Note::new(Actor::Operator, Action::AccountJoined, "many");
+    control
+        .change_now::<_, IdentityError>(joined, |tx| {
+            for n in 0..250 {
+                let email = format!("p{n}@halden.example").parse()?;
+                let new = NewAccount { email, name: format!("P {n}"), password_hash: None, operator: false };
+                control.insert_account(tx, new)?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    let mailed = || {
+        let mut to: Vec<String> = outbox(&server)
+            .into_iter()
+            .filter(|row| matches!(&row.letter, Some(Letter::PrivacyPolicyChanged { .. })))
+            .map(|row| row.to)
+            .collect();
+        to.sort();
+        to
+    };
+    publish(&ada, "# One", "Spelling", false).await;
+    assert!(mailed().is_empty(), "not material");
+    publish(&ada, "# Two", "Backups are kept for 14 days", true).await;
+    let first = mailed();
+    assert_eq!(first.len(), 251);
+    let mut once = first.clone();
+    once.dedup();
+    assert_eq!(once.len(), 251);
+    let said = outbox(&server).into_iter().find_map(|row| match row.letter {
+        Some(Letter::PrivacyPolicyChanged { what, .. }) => Some(what),
+        _ => None,
+    });
+    assert_eq!(said.as_deref(), Some("Backups are kept for 14 days"));
+    // What looks every day goes on where it stopped, and mails nobody twice.
+    let begin = Note::new(Actor::Operator, Action::PolicyPublished, "again");
+    assert_eq!(control.read().unwrap().scan(&POLICY_MAILS).count().unwrap(), 0);
+    server.app().sweeper.sweep_due().await.unwrap();
+    assert_eq!(mailed(), first);
+    // A process that ended before it mailed anybody: the version waits in the file.
+    let waiting = serde_json::from_str("{\"after\":null}").unwrap();
+    control.change_now::<_, StoreError>(begin, |tx| tx.put(&POLICY_MAILS, &2, &waiting)).unwrap();
+    server.app().sweeper.sweep_due().await.unwrap();
+    assert_eq!(mailed().len(), 502);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,7 @@ use crate::orgs::rig;
 const RESTRICT: &str = "/w/halden-energy/privacy/restrict";
 
 /// What begins processing, and what it is called with: a form, or JSON under `/api/`.
-const BEGINS: &[(&str, &[(&str, &str)])] = &[
+pub const BEGINS: &[(&str, &[(&str, &str)])] = &[
     ("/api/v1/change-sets/{change_set}/deploy", &[]),
     ("/api/v1/change-sets/{change_set}/validate", &[]),
     ("/api/v1/conversations/{conversation}/messages", &[("text", "Hello")]),
@@ -98,6 +98,7 @@ const STAYS: &[&str] = &[
     "/w/{workspace}/privacy/export",
     "/w/{workspace}/privacy/export/{export}/delete",
     "/w/{workspace}/privacy/restrict",
+    "/w/{workspace}/privacy/retention",
     "/w/{workspace}/settings",
     "/w/{workspace}/settings/mail/remove",
     "/w/{workspace}/usage/budget",
@@ -125,12 +126,12 @@ fn every_route_that_changes_something_says_whether_it_is_processing() {
     }
 }
 
-struct Ids {
+pub struct Ids {
     org: String,
     change_set: String,
-    conversation: String,
+    pub conversation: String,
     document: String,
-    token: String,
+    pub token: String,
 }
 
 impl Ids {
@@ -142,7 +143,7 @@ impl Ids {
             .replace("{document}", &self.document)
     }
 
-    fn api(&self, client: &Client, method: &str, path: &str) -> RequestBuilder {
+    pub fn api(&self, client: &Client, method: &str, path: &str) -> RequestBuilder {
         Client::new(client.base.clone()).request(method, &self.path(path)).bearer_auth(&self.token)
     }
 
@@ -152,7 +153,7 @@ impl Ids {
         list["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{}", answer.body)).to_owned()
     }
 
-    async fn of(ada: &Client) -> Self {
+    pub async fn of(ada: &Client) -> Self {
         let scopes = ["read", "chat", "upload", "change", "deploy"].map(|scope| ("scope", scope));
         let fields: Vec<_> = [("name", "ci"), ("days", "30")].into_iter().chain(scopes).collect();
         let made = ada.post("/w/halden-energy/tokens", &fields).await;
@@ -173,7 +174,7 @@ impl Ids {
         ids
     }
 
-    async fn begin(&self, ada: &Client, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub async fn begin(&self, ada: &Client, path: &str, fields: &[(&str, &str)]) -> Answer {
         match path {
             "/w/{workspace}/knowledge" => upload(ada, &[("b.md", b"# B")]).await,
             "/api/v1/documents" => {

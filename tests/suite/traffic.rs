@@ -30,6 +30,30 @@ async fn called() -> (Rig, u64) {
     panic!("the ledger is not whole");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_leads_to_what_it_was_made_for_where_the_reader_may_see_it() {
+    let (rig, sim) = crate::chat_pages::talking().await;
+    joined(&rig.server, "max", Role::Owner);
+    let max = signed_in(&rig.server, "max").await;
+    let chat = crate::chat_pages::ask(&rig.ada, "What is here?").await;
+    crate::chat_pages::ended(&rig.ada, &chat).await;
+    let link = format!("<a class=\"link\" href=\"{chat}\">turn ");
+    let mut own = rig.ada.get(PAGE).await;
+    for _ in 0..600 {
+        if own.body.contains(&link) {
+            break;
+        }
+        tokio::time::timeout(Duration::from_millis(10), std::future::pending::<()>()).await.ok();
+        own = rig.ada.get(PAGE).await;
+    }
+    assert!(own.body.contains(&link), "{}", own.body);
+    assert!(own.body.contains("<a class=\"link\" href=\"/w/halden-energy/o/production/connection\">sync "));
+    // Another owner sees the call, and not the way to somebody's chat.
+    let others = max.get(PAGE).await;
+    assert!(others.body.contains("(turn ") && !others.body.contains(&chat), "{}", others.body);
+    sim.stop().await;
+}
+
 async fn json(client: &Client, path: &str) -> Vec<serde_json::Value> {
     let file = client.get(&format!("{path}/file?format=json")).await;
     assert_eq!(file.headers["content-type"], "application/json");

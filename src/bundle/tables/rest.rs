@@ -1,4 +1,4 @@
-//! Notices, usage, budgets, outbound traffic, the audit log.
+//! Notices, usage, budgets, outbound traffic, how long things are kept, the audit log.
 
 use crate::bundle::key::Form::{Day, Millis, Month, Plain};
 use crate::bundle::schema::{either, free, id, map, maybe, number, object, one_of, text, time};
@@ -10,6 +10,7 @@ use crate::meter::records::{DAYS, MONTHS};
 use crate::notifications::records::{NOTICES, NOTICES_READ, NOTICES_SEEN};
 use crate::store::audit::AUDIT;
 use crate::usage::samples::SAMPLES;
+use crate::workspace::retention::RETENTION;
 
 /// The lines of the audit chain.
 pub fn audit() -> Vec<Box<dyn Records>> {
@@ -40,6 +41,7 @@ pub fn all() -> Vec<Box<dyn Records>> {
         Box::new(samples()),
         Box::new(egress_days()),
         Box::new(egress_lines()),
+        Box::new(retention()),
     ]
 }
 
@@ -168,4 +170,22 @@ fn egress_lines() -> impl Records {
     ]);
     of(ledger::LINES, &[("kept", Millis), ("number", Plain)], record)
         .own(|_, line, me| line.account == Some(me.account))
+}
+
+fn retention() -> impl Records {
+    let limits = object([
+        ("conversations", maybe(number())),
+        ("documents", maybe(number())),
+        ("versions", maybe(number())),
+        ("audit", number()),
+    ]);
+    let record = object([
+        ("row", number()),
+        ("limits", limits.clone()),
+        ("before", limits),
+        ("applies", time()),
+        ("changed", time()),
+        ("by", id()),
+    ]);
+    of(RETENTION, &[("row", Plain)], record)
 }

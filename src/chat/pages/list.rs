@@ -12,8 +12,8 @@ use crate::ids::{AccountId, ConversationId};
 use crate::orgs::records::ORGS;
 use crate::store::{Read, StoreError};
 use crate::web::{Me, Problem, Shell, Web, page};
-use crate::workspace::Member;
 use crate::workspace::index::{Fragment, snippet};
+use crate::workspace::{Member, retention};
 
 /// Rows on one page.
 const SHOWN: usize = 50;
@@ -56,6 +56,8 @@ struct ListPage {
     matches: usize,
     groups: Vec<Group>,
     older: Option<String>,
+    /// Days after which a quiet chat goes.
+    limit: Option<u32>,
 }
 
 pub async fn list(
@@ -68,6 +70,7 @@ pub async fn list(
     let shell = Shell::workspace(&web, &me, &ws, "Chats", "chat")?;
     let now = web.clock.now();
     let Filter { q, from } = filter.into_inner();
+    let limit = retention::in_force(&ws.read()?, now)?.conversations;
     let (words, path) = (q.trim().to_owned(), format!("/w/{slug}/chat"));
     let (total, matches, groups) = web::block(move || -> Result<_, StoreError> {
         let read = ws.read()?;
@@ -106,7 +109,7 @@ pub async fn list(
     let encoded: String = byte_serialize(q.as_bytes()).collect();
     let older =
         (matches > from + SHOWN).then(|| format!("/w/{slug}/chats?q={encoded}&from={}", from + SHOWN));
-    page::render(&ListPage { shell, slug, q, total, matches, groups, older })
+    page::render(&ListPage { shell, slug, q, total, matches, groups, older, limit })
 }
 
 /// All of a person, pinned ones first, then by what was said last.

@@ -156,7 +156,10 @@ mod tests {
         assert!(waitings.back([1; 32], "s").is_some(), "a wrong state took nothing away");
         assert!(waitings.back([1; 32], "s").is_none(), "once");
         waitings.depart([1; 32], "a", departed("s"));
-        clock.advance(SignedDuration::from_mins(11));
+        clock.advance(LIFE - SignedDuration::from_secs(1));
+        assert!(waitings.back([1; 32], "s").is_some(), "in time");
+        waitings.depart([1; 32], "a", departed("s"));
+        clock.advance(LIFE + SignedDuration::from_secs(1));
         assert!(waitings.back([1; 32], "s").is_none(), "too late");
     }
 

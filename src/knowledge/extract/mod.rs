@@ -100,7 +100,8 @@ pub enum ExtractError {
     #[error("{0}")]
     NoText(String),
     #[error(
-        "Processing in this workspace is restricted. The file is kept; try again when an owner has lifted that."
+        "Processing was restricted, in this workspace or for the person who asked for it. The file is kept; try again \
+         when that is lifted."
     )]
     Restricted,
     #[error("Reading stopped because this file took too much time or memory. Nothing else is affected.")]

@@ -123,6 +123,11 @@ fn letters(x: &str) -> Vec<Letter> {
             changed_by: s("Mira Kovač"),
             link: link("settings"),
         },
+        Letter::PrivacyPolicyChanged {
+            what: s("Backups are kept for 14 days instead of 30."),
+            at: now,
+            link: "/privacy".into(),
+        },
         Letter::RemovedFromWorkspace { workspace: workspace(), removed_by: s("Mira Kovač") },
         Letter::RoleChanged { workspace: workspace(), role: Role::Owner, changed_by: s("Mira Kovač") },
         Letter::SecondFactorChanged { what: FactorChange::PasskeyAdded, at: now },
