@@ -138,6 +138,7 @@ mod tests {
             expires,
             revoked,
             used: None,
+            told: false,
         }
     }
 
