@@ -96,7 +96,7 @@ pub fn measure() {
     let ws = door.for_runner(id).unwrap();
     let before = begin_peak();
     let mut blob = ws.blobs().create().unwrap();
-    let (_, took) =
+    let ((), took) =
         timed(|| pack_workspace(&control, &ws, clock.now(), &mut blob, &mut |_, _| Ok(())).unwrap());
     let bundle = blob.finish().unwrap();
     let bytes = ws.blobs().open(&bundle).unwrap().len();

@@ -126,7 +126,7 @@ async fn save(
     let quota = match typed.read() {
         Ok(quota) => quota,
         Err(errors) => {
-            let view = QuotaPage { errors, typed, ..QuotaPage::new(&web, &me, id)? };
+            let view = QuotaPage { typed, errors, ..QuotaPage::new(&web, &me, id)? };
             return render_with(StatusCode::UNPROCESSABLE_ENTITY, &view);
         }
     };

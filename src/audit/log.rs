@@ -174,26 +174,30 @@ pub fn newest(
     Ok(page)
 }
 
-/// At most `limit` lines looked at behind line `after`, oldest first: those that fit, and where to go on (`None` = the end).
-pub fn range(
-    read: &impl Read,
-    wanted: &Wanted,
-    after: u64,
-    limit: usize,
-) -> Result<(Vec<(u64, AuditEvent)>, Option<u64>), StoreError> {
+/// A range of lines, oldest first.
+#[derive(Debug)]
+pub struct Part {
+    /// Those that fit, each with its number.
+    pub lines: Vec<(u64, AuditEvent)>,
+    /// The last line that was looked at, to go on behind; `None` = there was none.
+    pub last: Option<u64>,
+}
+
+/// The lines that fit of at most `limit` behind line `after`.
+pub fn range(read: &impl Read, wanted: &Wanted, after: u64, limit: usize) -> Result<Part, StoreError> {
     let (first, end) = wanted.span(read)?;
     let first = first.max(after + 1);
-    let (mut lines, mut last) = (Vec::new(), None);
+    let mut part = Part { lines: Vec::new(), last: None };
     if first < end {
         read.scan(&AUDIT).from(&first).before(&end).limit(limit).each(|number, line| {
-            last = Some(number);
+            part.last = Some(number);
             if wanted.fits(&line) {
-                lines.push((number, line));
+                part.lines.push((number, line));
             }
             true
         })?;
     }
-    Ok((lines, last))
+    Ok(part)
 }
 
 /// The newest lines of a chain of a workspace that fit.

@@ -11,7 +11,7 @@ use super::rows::{COLUMNS, Names, Row, exact_time, put_all, rows, shortened};
 use super::verify::{self, Checked, Found, Held};
 use crate::identity::Control;
 use crate::jobs::{Board, JobState, Progress};
-use crate::store::audit::{AUDIT_HEAD, Action};
+use crate::store::audit::AUDIT_HEAD;
 use crate::store::{Read as _, StoreError};
 use crate::web::page::{grouped, see_other};
 use crate::web::table_file::{Rows, download};
@@ -90,10 +90,6 @@ impl ListView {
             reached,
             zone,
         })
-    }
-
-    pub fn actions(&self) -> &'static [Action] {
-        Action::ALL
     }
 
     /// The query of a link, going on behind what the filter says.

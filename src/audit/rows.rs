@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::log::{Wanted, range};
+use super::log::{Part, Wanted, range};
 use crate::identity::Control;
 use crate::ids::AccountId;
 use crate::store::audit::{AUDIT, AUDIT_CHECKPOINTS, Actor, AuditEvent};
@@ -191,7 +191,7 @@ pub fn put_all<R: Read>(
 ) -> Result<Result<(), Gone>, StoreError> {
     let (mut names, mut after) = (Names::new(control), 0);
     loop {
-        let (lines, last) = range(&open()?, wanted, after, RANGE)?;
+        let Part { lines, last } = range(&open()?, wanted, after, RANGE)?;
         let Some(last) = last else { return Ok(Ok(())) };
         after = last;
         for (line, event) in lines {

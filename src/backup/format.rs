@@ -317,10 +317,8 @@ impl<R: Read> RowsIn<R> {
             match self.array::<1>()? {
                 [0] => {
                     self.ended = true;
-                    return match u64::from_be_bytes(self.array()?) == self.rows {
-                        true => Ok(false),
-                        false => Err(bad("the number of rows does not fit")),
-                    };
+                    let fits = u64::from_be_bytes(self.array()?) == self.rows;
+                    return if fits { Ok(false) } else { Err(bad("the number of rows does not fit")) };
                 }
                 [1] => {
                     let length = u32::from(u16::from_be_bytes(self.array()?));

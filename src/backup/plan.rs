@@ -221,8 +221,8 @@ mod tests {
     fn a_failed_backup_is_tried_three_times_and_then_at_the_next_time() {
         let plan = plan(24);
         let first = run("2026-11-24T03:00:00Z", Some("disk"));
-        assert!(!plan.is_due(at("2026-11-24T03:29:00Z"), &[first.clone()]));
-        assert!(plan.is_due(at("2026-11-24T03:30:00Z"), &[first.clone()]));
+        assert!(!plan.is_due(at("2026-11-24T03:29:00Z"), std::slice::from_ref(&first)));
+        assert!(plan.is_due(at("2026-11-24T03:30:00Z"), std::slice::from_ref(&first)));
         let tries =
             [run("2026-11-24T04:00:00Z", Some("disk")), run("2026-11-24T03:30:00Z", Some("disk")), first];
         assert!(!plan.is_due(at("2026-11-24T20:00:00Z"), &tries));

@@ -37,7 +37,6 @@ const STEPS: usize = 12;
 const CALLS: usize = 40;
 const SAME: usize = 3;
 const LONGEST: Duration = Duration::from_mins(10);
-const LONGEST_TOOL: Duration = Duration::from_secs(20);
 const LONGEST_VALIDATION: Duration = Duration::from_mins(8);
 const SAVE_EVERY: Duration = Duration::from_secs(2);
 const MAX_TOKENS: u32 = 8_192;
@@ -333,7 +332,7 @@ impl Answer {
                 tokio::select! {
                     () = stop.cancelled() => Err(tools::Failed(STOPPED.into())),
                     () = steps.cancel.cancelled() => Err(tools::Failed(STOPPED.into())),
-                    brought = read(scope.clone(), call.name.clone(), input) => brought,
+                    brought = tools::read(scope.clone(), call.name.clone(), input) => brought,
                 }
             }
         };
@@ -473,16 +472,6 @@ impl Answer {
 
 fn tool(name: &str, status: &'static str, summary: &str) -> Event {
     Event::Tool(Box::new(ToolCalled { name: name.to_owned(), status, summary: summary.to_owned() }))
-}
-
-/// A tool that only reads, off the async threads.
-async fn read(scope: Scope, name: String, input: Map<String, Value>) -> Result<Brought, tools::Failed> {
-    let work = tokio::task::spawn_blocking(move || tools::call(&scope, &name, input));
-    match tokio::time::timeout(LONGEST_TOOL, work).await {
-        Ok(Ok(brought)) => brought,
-        Ok(Err(_)) => Err(tools::Failed("The tool broke off. Tell the user.".into())),
-        Err(_) => Err(tools::Failed("The tool took too long. Ask for less.".into())),
-    }
 }
 
 fn end_of(message: &AssistantMessage) -> End {

@@ -137,7 +137,7 @@ pub fn export(args: &ExportArgs) -> Result<(), Failure> {
 /// Lets the server write the backup, or writes it here when none runs.
 fn written(args: &ExportArgs, to: &mut impl Write, shown: &mut Shown) -> Result<Made, Failure> {
     let config = args.server.resolve()?;
-    match console::export(&config.data_dir, to, &mut |at| shown.show(at)).map_err(failure)? {
+    match console::export(&config.data_dir, to, &mut shown.watch()).map_err(failure)? {
         Some(Answer::Exported { made }) => return Ok(made),
         Some(other) => {
             user::refused(&other)?;
@@ -146,7 +146,7 @@ fn written(args: &ExportArgs, to: &mut impl Write, shown: &mut Shown) -> Result<
         None => {}
     }
     let (_lock, console) = user::stopped(config)?;
-    Ok(console.export(to, &mut |at| shown.show(at))?.1)
+    Ok(console.export(to, &mut shown.watch())?.1)
 }
 
 /// `vynos import FILE`.
@@ -155,8 +155,7 @@ pub fn import(args: &ImportArgs) -> Result<(), Failure> {
     let sealed = Sealed::open(&args.file).map_err(failure)?;
     let key = args.key.open(&sealed, &config.master_key_file)?;
     let mut shown = Shown::new();
-    let contents =
-        restore::rehearse(&sealed, &key, &config.data_dir, &mut |at| shown.show(at)).map_err(failure)?;
+    let contents = restore::rehearse(&sealed, &key, &config.data_dir, &mut shown.watch()).map_err(failure)?;
     if args.dry_run {
         drop(shown);
         return report(
@@ -174,7 +173,7 @@ pub fn import(args: &ImportArgs) -> Result<(), Failure> {
     let master =
         master.map_err(|e| Failure::CouldNotRun(format!("{}: {e}", config.master_key_file.display())))?;
     let with = (&Clock::system(), &Random::system());
-    let kept = restore::restore(&sealed, &key, &config.data_dir, master, with, &mut |at| shown.show(at))
+    let kept = restore::restore(&sealed, &key, &config.data_dir, master, with, &mut shown.watch())
         .map_err(failure)?;
     drop(shown);
     let next = format!(
@@ -191,7 +190,7 @@ pub fn verify(args: &VerifyArgs) -> Result<(), Failure> {
     let sealed = Sealed::open(file).map_err(failure)?;
     let key = args.key.open(&sealed, &args.server.resolve()?.master_key_file)?;
     let mut shown = Shown::new();
-    let contents = check(&sealed, &key, &mut |at| shown.show(at)).map_err(failure)?;
+    let contents = check(&sealed, &key, &mut shown.watch()).map_err(failure)?;
     drop(shown);
     report(args.json, &sealed, &contents, "Every seal and checksum holds.")
 }
@@ -254,10 +253,18 @@ impl Shown {
         Self { last: None, terminal: io::stderr().is_terminal() }
     }
 
-    fn show(&mut self, at: Progress) -> Result<(), BackupError> {
+    /// What is told how far it is; it never stops the work.
+    fn watch(&mut self) -> impl FnMut(Progress) -> Result<(), BackupError> + '_ {
+        |at| {
+            self.show(at);
+            Ok(())
+        }
+    }
+
+    fn show(&mut self, at: Progress) {
         let wait = if self.terminal { Duration::from_millis(200) } else { Duration::from_secs(10) };
         if self.last.is_some_and(|last| last.elapsed() < wait) {
-            return Ok(());
+            return;
         }
         self.last = Some(Instant::now());
         let of = if at.of > 0 { format!(" of {}", at.of) } else { String::new() };
@@ -265,7 +272,6 @@ impl Shown {
         let end = if self.terminal { "\r" } else { "\n" };
         // Nobody may look.
         let _ = write!(io::stderr(), "{text:<60}{end}");
-        Ok(())
     }
 }
 

@@ -120,7 +120,7 @@ impl Console {
         let done = match command {
             Command::AuditVerify { progress: asked } => self.audit(&mut |said| {
                 if *asked {
-                    progress(said)
+                    progress(said);
                 }
             }),
             Command::Doctor {} => Ok(Answer::Doctor { checks: checks::all(&self.status) }),

@@ -221,6 +221,7 @@ impl Eraser {
                 })?;
                 let name = (!shared).then_some(row.name.as_str());
                 mail::outbox::forget_workspace(tx, id, &slugs, name)?;
+                mail::forget_workspace(tx, id)?;
                 notifications::forget_workspace(tx, &slugs, name)?;
                 let letter = Letter::DeletionDone { workspace: row.name.clone(), at: control.clock().now() };
                 for owner in owners {

@@ -329,7 +329,7 @@ pub fn forget_workspace(
         let link = letter["link"].as_str().unwrap_or_default();
         let below = slugs.iter().any(|slug| link.starts_with(&format!("/w/{slug}/")));
         let named = name.is_some_and(|name| letter["workspace"] == name) && !link.starts_with("/w/");
-        if row.member.is_some_and(|(workspace, _)| workspace == id) || below || named {
+        if row.workspace == Some(id) || row.member.is_some_and(|(of, _)| of == id) || below || named {
             found.push((mail, row));
         }
         true

@@ -2,7 +2,7 @@
 //! old lines leave at a year and the rest still verifies.
 
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
-use vynos::audit::log::{Wanted, newest, range};
+use vynos::audit::log::{Part, Wanted, newest, range};
 use vynos::seal::{DataKey, SubKey, Use};
 use vynos::store::audit::prune::{KeepFor, Pruned, prune};
 use vynos::store::audit::verify::{Step, Walk, verify};
@@ -305,11 +305,11 @@ fn a_filter_that_finds_little_says_where_to_go_on_and_days_are_found_by_halving(
     let third = Wanted { from: Some(from), before: Some(before), ..Wanted::default() };
     let page = newest(&read, &third, None, 5_000).unwrap();
     assert_eq!((page.lines.len(), page.lines[0].0, page.older), (1_440, 4_320, None));
-    let (lines, last) = range(&read, &third, 0, 100_000).unwrap();
+    let Part { lines, last } = range(&read, &third, 0, 100_000).unwrap();
     assert_eq!(
         (lines.len(), last),
         (1_440, Some(5_760)),
         "a day beside it is looked at, for clocks that were set back"
     );
-    assert_eq!(range(&read, &third, 5_760, 10).unwrap().1, None);
+    assert_eq!(range(&read, &third, 5_760, 10).unwrap().last, None);
 }

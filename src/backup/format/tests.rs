@@ -6,7 +6,9 @@ fn written(rows: &[(&str, &[u8], &[u8])], blob: &[u8]) -> Vec<u8> {
     let mut out = MembersOut::new(Vec::new());
     out.begin(&Member::Control {}).unwrap();
     let mut to = RowsOut::new(&mut out);
-    rows.iter().for_each(|(table, key, value)| to.row(table, key, value).unwrap());
+    for (table, key, value) in rows {
+        to.row(table, key, value).unwrap();
+    }
     to.finish().unwrap();
     out.end().unwrap();
     out.begin(&Member::Key { place: "control".into() }).unwrap();

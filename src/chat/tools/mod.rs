@@ -222,3 +222,16 @@ fn clip(text: &str, most: usize) -> String {
 fn many(n: usize, one: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
 }
+
+/// The longest that a tool which only reads may take.
+const LONGEST_READ: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// A tool that only reads, off the async threads.
+pub async fn read(scope: Scope, name: String, input: Map<String, Value>) -> Result<Brought, Failed> {
+    let work = tokio::task::spawn_blocking(move || call(&scope, &name, input));
+    match tokio::time::timeout(LONGEST_READ, work).await {
+        Ok(Ok(brought)) => brought,
+        Ok(Err(_)) => Err(Failed("The tool broke off. Tell the user.".into())),
+        Err(_) => Err(Failed("The tool took too long. Ask for less.".into())),
+    }
+}

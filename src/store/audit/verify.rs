@@ -113,10 +113,10 @@ impl Walk {
                     }
                 }
                 self.last = line;
-                if let Some((_, checkpoint)) = sealed.next_if(|(at, _)| *at == line) {
-                    if !self.passes(line, &checkpoint) {
-                        broken = Some(Broken::Checkpoint(line));
-                    }
+                if let Some((_, checkpoint)) = sealed.next_if(|(at, _)| *at == line)
+                    && !self.passes(line, &checkpoint)
+                {
+                    broken = Some(Broken::Checkpoint(line));
                 }
                 Ok(broken.is_none())
             })?;
