@@ -5,8 +5,9 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use vynos::features::{Access, ROUTES};
 use vynos::identity::Role;
-use vynos::store::Read as _;
+use vynos::mail::{MAIL_SERVER, WORKSPACE_MAIL};
 use vynos::store::audit::{AUDIT, Action};
+use vynos::store::{Read as _, StoreError};
 
 use crate::access::{made_up, signed_in};
 use crate::chat_pages::{CHAT, ended, talking};
@@ -179,6 +180,9 @@ async fn on_day_29_it_is_kept_and_on_day_31_it_is_gone() {
     assert_eq!(eraser.erase_workspaces().await.unwrap(), (0, 0), "who was kept stays");
 
     let ada = signed_in(&server, "ada").await;
+    // Its own mail server goes with it.
+    let own = server.app().web.control.read().unwrap().get(&MAIL_SERVER, &0).unwrap().unwrap();
+    server.app().web.control.touch::<StoreError>(|tx| tx.put(&WORKSPACE_MAIL, &id, &own)).unwrap();
     assert_eq!(delete(&ada).await.status, 303);
     server.clock.advance(SignedDuration::from_hours(31 * 24));
     let (ada, client) = (signed_in(&server, "ada").await, signed_in(&server, "max").await);
@@ -196,6 +200,7 @@ async fn on_day_29_it_is_kept_and_on_day_31_it_is_gone() {
     assert_eq!(client.get("/w/halden-energy/orgs").await.status, 404, "for others there never was one");
     assert!(ada.get("/workspaces").await.body.contains("Erased workspaces"));
     let control = &server.app().web.control;
+    assert!(control.read().unwrap().get(&WORKSPACE_MAIL, &id).unwrap().is_none());
     assert!(control.members_of(id).unwrap().is_empty() && control.workspaces_of(max).unwrap().is_empty());
     // The address is not given to anybody else.
     assert_eq!(
