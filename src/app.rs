@@ -1,5 +1,7 @@
 //! Composition: opens the data, binds the address, and hands back a port and something to run. `main`, the
-//! tests and the benches start the same thing.
+//! tests and the benches start the same thing. `serve` is the web server itself.
+
+mod serve;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -7,9 +9,10 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
-use actix_web::middleware::from_fn;
-use actix_web::{App as ActixApp, HttpServer, web};
+use actix_web::web;
 use url::Url;
+
+use serve::{Services, serve};
 
 use crate::audit::{self, Keeper};
 use crate::backup::{self, restore};
@@ -37,11 +40,11 @@ use crate::retention::{Sweeper, Sweeping};
 use crate::seal::{MasterKey, SealError, Secret};
 use crate::usage::{Sampler, Sampling};
 use crate::web::counts::Counts;
-use crate::web::{Problem, Web, form, guard, tls};
+use crate::web::{Web, tls};
 use crate::workspace::pool::DataError;
 use crate::workspace::retention::audit_kept;
 use crate::workspace::{DataDir, Door, Pool};
-use crate::{causes, features, people};
+use crate::{causes, features};
 
 /// Makes ring the process's TLS provider. Called by every start; calling it again does nothing.
 pub fn install_crypto() {
@@ -439,72 +442,4 @@ fn certificate(
             Some((tls::Served::local(&ca, control)?, TlsMode::Local, Some(ca)))
         }
     })
-}
-
-/// What handlers ask for in their signatures.
-#[derive(Clone)]
-struct Services {
-    web: web::Data<Web>,
-    gate: web::Data<Gate>,
-    orgs: web::Data<Orgs>,
-    models: web::Data<Models>,
-    mail: web::Data<MailServer>,
-    sso: web::Data<Sso>,
-    knowledge: web::Data<Knowledge>,
-    chat: web::Data<Chat>,
-    status: web::Data<Status>,
-    board: web::Data<Board>,
-    keeper: web::Data<Keeper>,
-    backups: web::Data<backup::keeper::Keeper>,
-}
-
-impl Services {
-    fn put(&self, config: &mut web::ServiceConfig) {
-        config
-            .app_data(self.web.clone())
-            .app_data(self.gate.clone())
-            .app_data(self.orgs.clone())
-            .app_data(self.models.clone())
-            .app_data(self.mail.clone())
-            .app_data(self.sso.clone())
-            .app_data(self.knowledge.clone())
-            .app_data(self.chat.clone())
-            .app_data(self.status.clone())
-            .app_data(self.board.clone())
-            .app_data(self.keeper.clone())
-            .app_data(self.backups.clone());
-    }
-}
-
-fn serve(
-    listener: TcpListener,
-    services: Services,
-    certificate: Option<&Certificate>,
-    workers: Option<usize>,
-) -> Result<(ServerHandle, tokio::task::JoinHandle<std::io::Result<()>>), StartError> {
-    let mut server = HttpServer::new(move || {
-        ActixApp::new()
-            .app_data(services.web.clone())
-            .configure(|config| services.put(config))
-            .app_data(web::PayloadConfig::new(form::LARGEST))
-            .app_data(web::PathConfig::default().error_handler(|_, _| Problem::NotFound.into()))
-            .app_data(web::QueryConfig::default().error_handler(|_, _| Problem::NotFound.into()))
-            .wrap(from_fn(people::gate))
-            .wrap(from_fn(guard::guard))
-            .configure(features::mount)
-            .default_service(web::to(|| async { Err::<actix_web::HttpResponse, _>(Problem::NotFound) }))
-    })
-    .disable_signals()
-    .shutdown_timeout(25)
-    .client_request_timeout(Duration::from_secs(30));
-    if let Some(workers) = workers {
-        server = server.workers(workers);
-    }
-    let address = listener.local_addr().map_err(|e| StartError::Other(e.to_string()))?;
-    let bound = match certificate {
-        Some((served, _, _)) => server.listen_rustls_0_23(listener, served.config()?),
-        None => server.listen(listener),
-    };
-    let running = bound.map_err(|e| StartError::Bind(address, e))?.run();
-    Ok((running.handle(), tokio::spawn(running)))
 }
