@@ -46,6 +46,8 @@ pub struct Eraser {
     orgs: Orgs,
     clock: Clock,
     random: Random,
+    /// Whose turn it is to do a step of an erasure: two at once would write over each other's certificate.
+    turn: Arc<tokio::sync::Mutex<()>>,
     /// Every workspace was looked at for what an earlier process left uncompacted.
     looked: Arc<AtomicBool>,
 }
@@ -65,7 +67,7 @@ impl Eraser {
         clock: Clock,
         random: Random,
     ) -> Self {
-        Self { control, door, pool, orgs, clock, random, looked: Arc::default() }
+        Self { control, door, pool, orgs, clock, random, turn: Arc::default(), looked: Arc::default() }
     }
 
     /// Looks now and every hour.

@@ -52,6 +52,7 @@ impl Eraser {
 
     /// Does the next step of an erasure that is due; answers which one comes then.
     pub async fn advance(&self, id: WorkspaceId) -> Result<Step, ErasureError> {
+        let _turn = self.turn.lock().await;
         let Some(mut it) = self.certificate(id).await? else { return Ok(Step::Done) };
         match it.step {
             Step::Tokens => {
