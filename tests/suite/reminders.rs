@@ -94,11 +94,11 @@ async fn an_invitation_that_waits_is_reminded_of_once_and_both_links_work_until_
     ada.sign_in("ada@halden.example", PASSWORD).await;
     assert!(ada.get(MEMBERS).await.body.contains("badge warn\">Ended"));
     server.clock.advance(SignedDuration::from_hours(6 * 24));
-    reminders_of.remind_due().await.unwrap();
+    server.app().sweeper.sweep_due().await.unwrap();
     let rows = control.read().unwrap().scan(&INVITATIONS).rows().unwrap();
     assert!(rows.iter().all(|(_, row)| row.accepted.is_none()), "who came is forgotten after seven days");
     server.clock.advance(SignedDuration::from_hours(30 * 24));
-    reminders_of.remind_due().await.unwrap();
+    server.app().sweeper.sweep_due().await.unwrap();
     assert_eq!(control.read().unwrap().scan(&INVITATIONS).count().unwrap(), 0, "who did not after thirty");
 }
 
