@@ -224,6 +224,16 @@ async fn a_restart_keeps_what_came_and_asks_nobody_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_came_is_kept_within_seconds_also_while_the_model_says_nothing() {
+    let (rig, sim) = talking().await;
+    let path = ask(&rig.ada, "[[fake:long 3]][[fake:slow 4000]]").await;
+    crate::usage::shows(&rig.ada, &path, "word0").await;
+    let page = ended(&rig.ada, &path).await.body;
+    assert!(page.contains("word2"), "and nothing of what comes later is lost: {page}");
+    sim.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_fails_outside_is_said_in_the_answers_place_and_the_question_is_kept() {
     let (rig, sim) = talking().await;
     for (order, words) in [
