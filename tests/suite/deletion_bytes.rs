@@ -66,7 +66,7 @@ fn compaction_leaves_no_byte_of_a_removed_row_and_every_other_row() {
     let path = dir.path().join("a.redb");
     let key = DataKey::new().sub(Use::Pages);
     let file = File::create(&path, &key, 1 << 20).unwrap();
-    let text = |n: u64| format!("{} {n}", if n % 3 == 0 { "canaryrow" } else { "other" }).repeat(40);
+    let text = |n: u64| format!("{} {n}", if n.is_multiple_of(3) { "canaryrow" } else { "other" }).repeat(40);
     file.write(|tx| {
         (0..3_000).try_for_each(|n| tx.put(&ROWS, &n, &text(n)))?;
         Ok::<_, StoreError>(())
@@ -90,7 +90,7 @@ fn compaction_leaves_no_byte_of_a_removed_row_and_every_other_row() {
     let read = file.snapshot().unwrap();
     assert!(!read.has(&COMPACTION_DUE, &0).unwrap());
     for (n, row) in read.scan(&ROWS).rows().unwrap() {
-        assert!(n % 3 != 0 && row == text(n));
+        assert!(!n.is_multiple_of(3) && row == text(n));
     }
     drop(read);
     // It goes on under the same name, and what a killed compaction leaves is not kept.
