@@ -4,8 +4,7 @@
 use crate::chat::records::{CONVERSATIONS, TURNS};
 use crate::deployments::records::RUNS;
 use crate::identity::Role;
-use crate::ids::{DeploymentId, JobId, OrgId, TurnId};
-use crate::jobs::JOBS;
+use crate::ids::{DeploymentId, OrgId, TurnId};
 use crate::orgs::records::ORGS;
 use crate::store::{Read, StoreError};
 use crate::workspace::Viewer;
@@ -17,7 +16,11 @@ pub fn page_of(ws: &Viewer, why: &str) -> Result<Option<String>, StoreError> {
     let read = ws.read()?;
     let below = match kind {
         "deployment" => id.parse().ok().map(|id| deployment(&read, id)).transpose()?.flatten(),
-        "sync" => id.parse().ok().map(|id| sync(&read, id)).transpose()?.flatten(),
+        // `sync JOB of ORG`: what the job was given goes when it ends.
+        "sync" => {
+            let org = id.split_once(" of ").and_then(|(_, org)| org.parse().ok());
+            org.map(|org| sync(&read, org)).transpose()?.flatten()
+        }
         "turn" => id.parse().ok().map(|id| turn(&read, ws, id)).transpose()?.flatten(),
         _ => None,
     };
@@ -30,11 +33,8 @@ fn deployment(read: &impl Read, id: DeploymentId) -> Result<Option<String>, Stor
     Ok(org.map(|org| format!("o/{}/deployments/{}", org.slug, run.change_set)))
 }
 
-fn sync(read: &impl Read, id: JobId) -> Result<Option<String>, StoreError> {
-    let Some(job) = read.get(&JOBS, &id)? else { return Ok(None) };
-    let org: Option<OrgId> = serde_json::from_value(job.args["org"].clone()).ok();
-    let org = org.map(|org| read.get(&ORGS, &org)).transpose()?.flatten();
-    Ok(org.map(|org| format!("o/{}/connection", org.slug)))
+fn sync(read: &impl Read, org: OrgId) -> Result<Option<String>, StoreError> {
+    Ok(read.get(&ORGS, &org)?.map(|org| format!("o/{}/connection", org.slug)))
 }
 
 fn turn(read: &impl Read, ws: &Viewer, id: TurnId) -> Result<Option<String>, StoreError> {

@@ -253,9 +253,14 @@ mod tests {
             assert!(unpacked(&good[..cut]).is_err(), "cut at {cut}");
         }
         assert!(unpacked(&[good.as_slice(), b"x"].concat()).is_err());
-        for path in ["../a", "/a", "a/../b", "a//b", "a\\b", "a\nb", "./a"] {
+        for path in ["../a", "a/../b", "a//b", "a\\b", "a\nb", "./a"] {
             assert!(unpacked(&packed(&[(path, b"x")])).is_err(), "{path}");
         }
+        let mut absolute = header("aa", 0, 0).unwrap();
+        absolute[0] = b'/';
+        let sum = checksum(&absolute);
+        absolute[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        assert!(entry(&absolute).is_err(), "an absolute path");
         let mut link = header("a", 0, 0).unwrap();
         link[156] = b'2';
         let sum = checksum(&link);

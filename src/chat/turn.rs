@@ -252,18 +252,20 @@ impl Answer {
     ) -> Result<Option<Result<(), ModelError>>, JobError> {
         let stop = self.running.stop.clone();
         loop {
-            let heard = tokio::select! {
-                biased;
-                () = stop.cancelled() => return Ok(None),
-                () = steps.cancel.cancelled() => {
-                    self.save().await?;
-                    return Err(JobError::Cancelled);
-                }
-                heard = stream.next() => heard,
-                // Also while the model says nothing: what came is kept within two seconds.
-                () = tokio::time::sleep_until(self.saved + SAVE_EVERY), if self.unsaved => {
-                    self.save().await?;
-                    continue;
+            // One wait for the next event, however often what came is saved meanwhile: given up, it would lose the stream.
+            let mut next = std::pin::pin!(stream.next());
+            let heard = loop {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return Ok(None),
+                    () = steps.cancel.cancelled() => {
+                        self.save().await?;
+                        return Err(JobError::Cancelled);
+                    }
+                    heard = &mut next => break heard,
+                    () = tokio::time::sleep_until(self.saved + SAVE_EVERY), if self.unsaved => {
+                        self.save().await?;
+                    }
                 }
             };
             match heard {

@@ -172,9 +172,16 @@ impl Chat {
 
     /// Stops a turn; what came is kept.
     pub async fn stop(&self, ws: &Member, id: ConversationId, turn: TurnId) -> Result<(), Problem> {
-        turn_of(ws, id, turn)?;
-        let Some(running) = self.hub.of(turn) else { return Ok(()) };
+        if !turn_of(ws, id, turn)?.running {
+            return Ok(());
+        }
+        // Also one whose job has not begun: it finds itself stopped.
+        let running = self.hub.open(turn);
         running.stop.cancel();
+        if !turn_of(ws, id, turn)?.running {
+            self.hub.close(turn);
+            return Ok(());
+        }
         // Ends when the turn has told its last event, so that the page which follows shows it stopped.
         let ended = hub::listen(running).for_each(|_| std::future::ready(()));
         let _ = tokio::time::timeout(std::time::Duration::from_secs(5), ended).await;

@@ -72,7 +72,7 @@ fn going_on(ws: &Worker, steps: &Steps) -> Result<(), JobError> {
 async fn sync(orgs: &Orgs, ws: &Arc<Worker>, steps: &Steps, id: OrgId) -> Result<(), JobError> {
     going_on(ws, steps)?;
     let topic = format!("org:{id}");
-    let session = match session(orgs, ws, id, format!("sync {}", steps.id)) {
+    let session = match session(orgs, ws, id, format!("sync {} of {id}", steps.id)) {
         Err(AccessError::Gone) => return Ok(()),
         other => other.map_err(failed)?,
     };

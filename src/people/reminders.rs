@@ -1,5 +1,5 @@
 //! Reminds people of what ends soon: who was invited and has not come, two days before the link ends; whose API token
-//! ends, a week before. Each is told once. Invitations that ended long ago are forgotten on the way.
+//! ends, a week before. Each is told once.
 
 use std::time::Duration;
 

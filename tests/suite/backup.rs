@@ -253,7 +253,7 @@ async fn what_is_removed_meanwhile_stays_readable_for_the_backup_and_then_leaves
     })
     .unwrap();
     assert!(!later, "a row that was written after the backup took hold is not in it");
-    assert_eq!(held.blobs(), [blob.clone()]);
+    assert_eq!(held.blobs(), std::slice::from_ref(&blob));
     let mut text = String::new();
     std::io::Read::read_to_string(&mut held.open(&blob).unwrap(), &mut text).unwrap();
     assert_eq!(text, "kept as long as it is read");

@@ -52,7 +52,7 @@ async fn every_cut_and_every_flipped_bit_is_refused_and_the_place_named() {
         std::fs::write(&other, bytes).unwrap();
         match checked(&other, &master) {
             Err(BackupError::Broken { place, why }) => {
-                assert!(!place.is_empty() && !why.is_empty(), "{what}")
+                assert!(!place.is_empty() && !why.is_empty(), "{what}");
             }
             Err(BackupError::NotABackup) => {}
             got => panic!("{what}: {got:?}"),

@@ -173,7 +173,7 @@ fn repacked(
             let hash = vynos::seal::hex(digest::digest(&digest::SHA256, bytes).as_ref());
             let mut member = json!({ "path": path, "bytes": bytes.len(), "sha256": hash });
             if path.ends_with(".ndjson") {
-                member["records"] = json!(bytes.iter().filter(|b| **b == b'\n').count());
+                member["records"] = json!(bytes.split(|b| *b == b'\n').count() - 1);
             }
             member
         });
@@ -228,7 +228,7 @@ fn what_is_not_as_vynos_writes_it_is_refused_before_anything_is_kept() {
         "schema",
         repacked(&good, true, |members, _| {
             edited(at(members, chats), |lines| {
-                lines[0] = lines[0].replace("\"pinned\":", "\"odd\":1,\"pinned\":")
+                lines[0] = lines[0].replace("\"pinned\":", "\"odd\":1,\"pinned\":");
             });
         }),
     ));
@@ -236,7 +236,7 @@ fn what_is_not_as_vynos_writes_it_is_refused_before_anything_is_kept() {
         "schema",
         repacked(&good, true, |members, _| {
             edited(at(members, chats), |lines| {
-                lines[0] = lines[0].replace("\"created\":\"", "\"created\":\"x")
+                lines[0] = lines[0].replace("\"created\":\"", "\"created\":\"x");
             });
         }),
     ));
@@ -244,7 +244,7 @@ fn what_is_not_as_vynos_writes_it_is_refused_before_anything_is_kept() {
         "not written as Vynos",
         repacked(&good, true, |members, _| {
             edited(at(members, chats), |lines| {
-                lines[0] = lines[0].replace("\"created\":\"2026", "\"created\":\"+002026")
+                lines[0] = lines[0].replace("\"created\":\"2026", "\"created\":\"+002026");
             });
         }),
     ));

@@ -66,8 +66,8 @@ fn conversation(building: &Building, owner: AccountId, word: &str, number: u64) 
     building
         .write(|tx| {
             let row = json!({
-                "title": word, "org": (number % 2 == 0).then_some(org), "owner": owner, "created": AT, "updated": AT,
-                "pinned": number % 3 == 0,
+                "title": word, "org": (number.is_multiple_of(2)).then_some(org), "owner": owner, "created": AT, "updated": AT,
+                "pinned": number.is_multiple_of(3),
             });
             put(tx, &CONVERSATIONS, &id, row);
             let asked = Message::question(turn, AT.parse().unwrap(), word.to_owned());
@@ -220,7 +220,7 @@ fn notice(building: &Building, owner: AccountId, word: &str, number: u64) {
         kind: Kind::SyncFailed,
         title: word.to_owned(),
         body: word.to_owned(),
-        link: if number % 2 == 0 { "/w/halden-energy/orgs".into() } else { "orgs".into() },
+        link: if number.is_multiple_of(2) { "/w/halden-energy/orgs".into() } else { "orgs".into() },
         group: word.to_owned(),
         by: Some(owner),
         to,
@@ -263,7 +263,7 @@ fn traffic(building: &Building, owner: AccountId, word: &str, number: u64) {
         at: AT.parse().unwrap(),
         purpose: Purpose::Salesforce,
         workspace: Some(building.workspace().id()),
-        account: (number % 2 == 0).then_some(owner),
+        account: (number.is_multiple_of(2)).then_some(owner),
         why: word.to_owned(),
         host: "x.my.salesforce.com".into(),
         method: "GET".into(),

@@ -224,6 +224,18 @@ async fn a_restart_keeps_what_came_and_asks_nobody_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_came_is_kept_within_seconds_also_while_the_model_says_nothing() {
+    let (rig, sim) = talking().await;
+    // After each event the model is silent for longer than the two seconds after which what came is kept.
+    let path = ask(&rig.ada, "[[fake:long 3]][[fake:slow 2600]]").await;
+    let page = crate::usage::shows(&rig.ada, &path, "word").await;
+    assert!(page.contains("aria-busy"), "while the answer is still coming: {page}");
+    let stop = events_path(&rig.ada.get(&path).await, &path).replace("/events", "/stop");
+    assert_eq!(rig.ada.post(&stop, &[]).await.status, 303);
+    sim.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_fails_outside_is_said_in_the_answers_place_and_the_question_is_kept() {
     let (rig, sim) = talking().await;
     for (order, words) in [

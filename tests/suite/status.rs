@@ -29,10 +29,14 @@ async fn doctor_finds_what_is_wrong_at_a_running_and_at_a_stopped_server_and_say
     let (server, _ada) = Server::ready().await;
     let words = ["doctor", "--json"];
     let well = vynos(server.dir.path(), &words).await;
-    assert_eq!(well.status.code(), Some(0), "{}", String::from_utf8_lossy(&well.stdout));
+    // Whether its disk is full is the test machine's own affair.
+    let checks: Value = serde_json::from_slice(&well.stdout).unwrap();
+    let wrong = checks.as_array().unwrap().iter().filter(|c| c["state"] == "wrong" && c["name"] != "Disk");
+    assert_eq!(wrong.count(), 0, "{checks}");
+    let short = check(&well, "Disk")["state"] == "wrong";
+    assert_eq!(well.status.code(), Some(i32::from(short)), "{checks}");
     assert_eq!(check(&well, "Mail")["state"], "note", "a link is shown where there is no mail");
     assert!(check(&well, "Audit chain of the instance")["found"].as_str().unwrap().contains("holds"));
-    let checks: Value = serde_json::from_slice(&well.stdout).unwrap();
     let workspaces =
         checks.as_array().unwrap().iter().filter(|c| c["name"].as_str().unwrap().starts_with("Workspace "));
     assert_eq!(workspaces.count(), 1);
@@ -124,7 +128,8 @@ async fn the_page_names_real_trouble_on_top_and_jobs_that_failed() {
     let page = shows(&rig.ada, "/admin", "Nothing runs, nothing waits, nothing failed").await;
     assert!(page.contains("Server status"), "{page}");
     // The clock of the test stands still, that of the simulated org does not.
-    assert_eq!(page.matches("note warn").count(), 1, "{page}");
+    let disk = usize::from(page.contains("<b>Disk: "));
+    assert_eq!(page.matches("note warn").count() - disk, 1, "{page}");
     assert!(page.contains("Clock: This machine’s clock is"), "{page}");
     rig.sim.misbehave(|faults| faults.remaining_calls = Some(0));
     for failed in 1..=3 {

@@ -60,7 +60,7 @@ async fn json(client: &Client, token: &str, path: &str) -> Value {
 
 /// Loads the page until `words` stand in it.
 pub async fn shows(client: &Client, path: &str, words: &str) -> String {
-    for _ in 0..600 {
+    for _ in 0..2_000 {
         let page = client.get(path).await;
         if page.body.contains(words) {
             return page.body;
