@@ -47,7 +47,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
 pub fn jobs(control: &Control) -> Vec<Kind> {
     let control = control.clone();
     let make = move |job| exports::make(control.clone(), job);
-    vec![Kind::new(exports::MAKE, make), Kind::new(exports::EXPIRE, exports::expire)]
+    vec![
+        Kind::new(exports::MAKE, make).also_while_deleting(),
+        Kind::new(exports::EXPIRE, exports::expire).also_while_deleting(),
+    ]
 }
 
 /// Why a bundle can't be made or taken in.

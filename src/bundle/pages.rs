@@ -14,7 +14,7 @@ use crate::orgs::Orgs;
 use crate::web::page::Crumb;
 use crate::web::page::{local_time, see_other, size};
 use crate::web::{Confirmed, Me, PostForm, Problem, Shell, Web, page};
-use crate::workspace::Owner;
+use crate::workspace::{Keeper, Owner};
 
 /// Bytes that are read at once.
 const PIECE: u64 = 256 * 1024;
@@ -75,7 +75,8 @@ async fn show(
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-async fn start(ws: Owner, _: Confirmed, _: PostForm<Nothing>) -> Result<HttpResponse, Problem> {
+/// Also while the workspace is to be deleted: then most of all.
+async fn start(ws: Keeper, _: Confirmed, _: PostForm<Nothing>) -> Result<HttpResponse, Problem> {
     exports::ask(&ws).await?;
     Ok(see_other(&format!("/w/{}/privacy/export", ws.row().slug)))
 }
@@ -86,7 +87,7 @@ async fn download(ws: Owner, path: web::Path<(String, ExportId)>) -> Result<Http
 
 async fn delete(
     orgs: web::Data<Orgs>,
-    ws: Owner,
+    ws: Keeper,
     path: web::Path<(String, ExportId)>,
     _: PostForm<Nothing>,
 ) -> Result<HttpResponse, Problem> {

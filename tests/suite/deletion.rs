@@ -10,6 +10,7 @@ use vynos::store::audit::{AUDIT, Action};
 use vynos::store::{Read as _, StoreError};
 
 use crate::access::{made_up, signed_in};
+use crate::bundle::{download, exported};
 use crate::chat_pages::{CHAT, ended, talking};
 use crate::harness::{Answer, Client, PASSWORD, Server};
 use crate::members::{ends, invited, joined, open, workspace};
@@ -88,7 +89,11 @@ async fn while_it_is_to_be_deleted_owners_read_and_every_change_is_refused() {
                 let said = refused.body.contains("only its owners come in");
                 assert!(refused.status == 409 && said, "{path}: {} {}", refused.status, refused.body);
             }
+            // What owners may still do, as the type `Keeper` says.
             Access::Role(_) if route.path == "/w/{workspace}/privacy/delete/stop" => {}
+            Access::Role(_) if route.path.starts_with("/w/{workspace}/privacy/export") => {
+                assert_eq!(max.post(&path, &[]).await.status, 409, "{path}");
+            }
             Access::Role(_) => {
                 let answer = lise.post(&path, &[]).await;
                 let said = answer.body.contains("Nothing was changed") && answer.body.contains(PAGE);
@@ -104,6 +109,16 @@ async fn while_it_is_to_be_deleted_owners_read_and_every_change_is_refused() {
     let home = lise.get("/w/halden-energy/orgs").await;
     assert!(home.body.contains("This workspace will be deleted on 23 December 2026"), "{}", home.body);
     assert!(ada.get("/admin/workspaces").await.body.contains("Deleted on 23 Dec 2026"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_takes_the_data_away_before_the_end() {
+    let (server, ada) = Server::ready().await;
+    assert_eq!(delete(&ada).await.status, 303);
+    assert!(ada.get(PAGE).await.body.contains("Export its data"));
+    let path = exported(&ada).await;
+    assert!(download(&ada, &format!("{path}/bundle")).await.len() > 1_000);
+    assert!(server.app().web.control.workspace(workspace(&server)).unwrap().unwrap().closing().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
