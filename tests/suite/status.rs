@@ -66,6 +66,8 @@ async fn doctor_names_a_damaged_search_index_and_a_broken_chain_of_files() {
     let rig = rig(Consent::Auto).await;
     rig.connect().await;
     rig.synced().await;
+    // The index is written by a job behind the sync.
+    shows(&rig.ada, "/admin", "Nothing runs, nothing waits, nothing failed").await;
     let (dir, _) = rig.server.stop().await;
     let home = std::fs::read_dir(dir.path().join("data/workspaces")).unwrap().next().unwrap().unwrap().path();
     let shelf = home.join("index/metadata");
