@@ -107,7 +107,9 @@ impl Keeper {
         };
         let control = self.control.clone();
         for (id, _) in blocking(move || control.all_workspaces()).await? {
-            match self.prune(id, job).await {
+            let pruned = self.prune(id, job).await;
+            self.door.let_go(id);
+            match pruned {
                 Ok(lines) => gone += lines,
                 Err(error) => {
                     tracing::error!(%error, workspace = %id, "old audit lines stay; again in an hour");

@@ -136,7 +136,9 @@ impl Eraser {
         }
         let mut left = 0;
         for id in due {
-            match self.compact(id).await {
+            let compacted = self.compact(id).await;
+            self.door.let_go(id);
+            match compacted {
                 Ok(true) => {}
                 Ok(false) => left += self.again(id),
                 Err(error) => {

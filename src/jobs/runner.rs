@@ -85,6 +85,7 @@ impl Runner {
         inner.tasks.spawn(async move {
             for id in workspaces {
                 this.look(id).await;
+                this.door.let_go(id);
             }
             loop {
                 tokio::select! {

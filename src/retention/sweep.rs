@@ -100,7 +100,9 @@ impl Sweeper {
             }
             // Restricted processing keeps what is there: only what nobody reads any more is tidied.
             let limited = row.state == WorkspaceState::Active;
-            match self.sweep(id, limited, &spared).await {
+            let swept = self.sweep(id, limited, &spared).await;
+            self.door.let_go(id);
+            match swept {
                 Ok(()) => self.done(Some(id), today),
                 Err(error) => {
                     tracing::error!(%error, workspace = %id, "a workspace keeps what is due to go; again in an hour");

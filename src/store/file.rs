@@ -408,6 +408,7 @@ impl Read for Tx {
 }
 
 /// Runs engine code; its errors and its panics (on damaged pages) become ours.
+#[inline]
 pub(super) fn reading<T>(place: &Place, f: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
     if let Ok(result) = catch_unwind(AssertUnwindSafe(f)) {
         return result.map_err(|e| failed(place, e));

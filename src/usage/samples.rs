@@ -94,7 +94,9 @@ impl Sampler {
             if self.known().get(&id).is_some_and(|day| *day >= today) {
                 continue;
             }
-            match self.take(id, today, now, row.state != WorkspaceState::Active).await {
+            let taken = self.take(id, today, now, row.state != WorkspaceState::Active).await;
+            self.door.let_go(id);
+            match taken {
                 Ok(()) => {
                     self.known().insert(id, today);
                 }

@@ -172,6 +172,11 @@ impl Door {
         Ok(acts && self.control.role_in(account, id)?.is_some_and(|now| now >= role))
     }
 
+    /// Closes a workspace that was only looked at, if nobody is in it.
+    pub fn let_go(&self, id: WorkspaceId) {
+        self.pool.let_go(id);
+    }
+
     /// Whether a workspace is to be deleted: most of its jobs wait.
     pub fn is_closing(&self, id: WorkspaceId) -> Result<bool, StoreError> {
         Ok(self.control.workspace(id)?.is_some_and(|row| row.closing().is_some()))

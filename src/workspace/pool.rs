@@ -316,6 +316,18 @@ impl Pool {
         open.lent.iter().all(|(lent, _)| *lent != id)
     }
 
+    /// Closes a workspace that nobody is in: who looks at all of them, one after the other, leaves none open behind. It is
+    /// closed under the lock, so that nobody opens the same file meanwhile.
+    pub(super) fn let_go(&self, id: WorkspaceId) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.kept.peek(&id).is_some_and(|tenant| Arc::strong_count(tenant) == 1) {
+            open.kept.pop(&id);
+            for shelf in Shelf::ALL {
+                self.shared.readers.forget((id, shelf));
+            }
+        }
+    }
+
     /// Closes a workspace whose files go.
     pub(super) fn forget(&self, id: WorkspaceId) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
